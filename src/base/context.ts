@@ -1,0 +1,14 @@
+/** What one piece of work carries along: passed as the last parameter. */
+export interface Context {
+  /** Aborted on cancel request, statement_timeout, or disconnect. The reason is the DatabaseError to report. */
+  readonly signal: AbortSignal
+}
+
+const never = new AbortController()
+/** A context that is never cancelled: background work. */
+export const backgroundContext: Context = { signal: never.signal }
+
+/** @throws the signal's reason if the work was cancelled. */
+export function checkCancelled(context: Context): void {
+  context.signal.throwIfAborted()
+}

@@ -1,0 +1,210 @@
+/**
+ * The native add-on as TypeScript sees it: the port over native/. Everything asynchronous runs on the add-on's own
+ * threads and resolves on the event loop; buffers handed in are kept alive by the add-on until the promise settles
+ * (or, for a segment, until it is replaced or closed) and must not be changed meanwhile, except that rows at or
+ * beyond `rowCount` of a segment may be written.
+ */
+import { createRequire } from 'node:module'
+import type { Column } from '#engine/columnar/column.js'
+import type { Metric } from '#engine/columnar/schema.js'
+
+/** A segment's columns as native code sees them. Closing twice is allowed; using a closed one throws. */
+export interface NativeSegment {
+  /** Adds or replaces a column. The column's buffers may be longer than rowCount (growing segments). */
+  setColumn(attnum: number, column: Column): void
+  /** Insert and delete timestamps per row (delete: +Infinity = live); Float64Array, at least rowCount long. */
+  setTimestamps(inserted: Float64Array, deleted: Float64Array): void
+  /** Attaches a built index for a vector column; undefined detaches. */
+  setIndex(attnum: number, indexOid: number, index: NativeIndex | undefined): void
+  close(): void
+}
+
+/** An HNSW graph with its repacked vectors: immutable, shared, searched by many threads at once. */
+export interface NativeIndex {
+  readonly rowCount: number
+  readonly metric: Metric
+  readonly memoryBytes: number
+  /** Writes the index file (docs/formats/hnsw.md), fsynced. */
+  save(path: string): Promise<void>
+  close(): void
+}
+
+export interface BuildHnswOptions {
+  readonly values: Float32Array
+  /** Arrow validity of the vector column; NULL rows (and, for cosine, zero vectors) are not in the graph. */
+  readonly validity?: Uint8Array | undefined
+  readonly rowCount: number
+  readonly dimensions: number
+  readonly metric: Metric
+  readonly m: number
+  readonly efConstruction: number
+  readonly threads: number
+  /** Called on the event loop now and then with the number of rows done. */
+  readonly onProgress?: ((rowsDone: number) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface SearchSegment {
+  readonly segment: NativeSegment
+  /** Rows 0..rowCount-1 are looked at. */
+  readonly rowCount: number
+  /** Extra condition, bit i set = row i may be returned (LSB first); from filters that only PostgreSQL can judge. */
+  readonly allowed?: Uint8Array | undefined
+}
+
+/** The strategy per segment: 'auto' chooses by selectivity; 'exact' is what enable_indexscan = off asks for. */
+export type SearchMode = 'auto' | 'exact'
+
+export interface SearchRequest {
+  readonly segments: readonly SearchSegment[]
+  /** Rows with inserted <= readAt < deleted are visible. */
+  readonly readAt: number
+  readonly attnum: number
+  readonly metric: Metric
+  readonly query: Float32Array
+  readonly k: number
+  readonly efSearch: number
+  readonly mode: SearchMode
+  /** Encoded filter program (engine/plan/filter-program.ts); absent = every row. */
+  readonly filter?: Uint8Array | undefined
+}
+
+export type SegmentStrategy = 'index' | 'exact' | 'empty'
+
+export interface SearchResult {
+  /** Number of hits, at most k, nearest first; ties in (segment, ordinal) order. NULL and NaN distances are not hits. */
+  readonly count: number
+  /** Position in request.segments of each hit. */
+  readonly segments: Uint32Array
+  readonly ordinals: Uint32Array
+  /** Exactly what pgvector's operator returns for the pair (float accumulation in element order). */
+  readonly distances: Float64Array
+  /** Per segment: what was done, rows passing filter and visibility, distances computed. */
+  readonly strategies: readonly SegmentStrategy[]
+  readonly passing: Uint32Array
+  readonly visited: Uint32Array
+}
+
+export interface FilterRequest {
+  readonly segments: readonly SearchSegment[]
+  readonly readAt: number
+  readonly filter?: Uint8Array | undefined
+}
+
+export interface FilterResult {
+  /** Per segment, bit set = visible and passing. Length ceil(rowCount / 8). */
+  readonly bitsets: readonly Uint8Array[]
+  readonly counts: Uint32Array
+}
+
+export interface SortKey {
+  readonly attnum: number
+  readonly descending: boolean
+  readonly nullsFirst: boolean
+  readonly as: 'native' | 'bytes' | 'numeric'
+}
+
+export interface TopRequest extends FilterRequest {
+  readonly orderBy: readonly SortKey[]
+  /** First `limit` rows in order, ties in (segment, ordinal) order; with no sort key: the first rows found. */
+  readonly limit: number
+}
+
+export interface TopResult {
+  readonly count: number
+  readonly segments: Uint32Array
+  readonly ordinals: Uint32Array
+}
+
+/** Aggregates over visible, passing rows of all segments; 'sum' of int64 is exact (128 bit, decimal string). */
+export interface AggregateSpec {
+  readonly kind: 'countStar' | 'count' | 'sum' | 'min' | 'max'
+  readonly attnum: number
+  readonly as: 'native' | 'bytes' | 'numeric'
+}
+export interface AggregateRequest extends FilterRequest {
+  readonly aggregates: readonly AggregateSpec[]
+}
+export interface AggregateValue {
+  /** Rows that went in (not NULL). */
+  readonly count: number
+  /** sum: decimal string for integers, number for floats (added in row order); min, max: column value; null if count is 0. */
+  readonly value: string | number | bigint | Uint8Array | null
+}
+
+export interface CopyColumn {
+  readonly kind: Column['kind']
+  /** Type name as in pg_type: decides the text parser (native for bool, ints, floats, text-like, uuid, date, timestamp(tz), vector). */
+  readonly typeName: string
+  readonly typmod: number
+  readonly width: number
+}
+
+/** A block of whole rows, parsed. On the first bad row: rows before it and the error. */
+export interface CopyBlock {
+  readonly rowCount: number
+  readonly columns: readonly Column[]
+  /** Bytes of the input consumed (whole rows only). */
+  readonly consumed: number
+  /** True when the end-of-data marker (\. or the binary trailer) was consumed. */
+  readonly ended: boolean
+  readonly error?:
+    | {
+        readonly row: number
+        readonly column: number
+        readonly sqlState: string
+        readonly message: string
+        readonly detail?: string
+      }
+    | undefined
+}
+
+export interface CopyTextOptions {
+  readonly format: 'text' | 'csv'
+  readonly delimiter: string
+  readonly nullString: string
+  readonly quote: string
+  readonly escape: string
+}
+
+export interface Native {
+  /** Instruction set chosen at run time: 'baseline' | 'avx2' | 'avx512'. ELANUS_SIMD forces a lower one. */
+  readonly simd: string
+  createSegment(): NativeSegment
+  buildHnsw(options: BuildHnswOptions): Promise<NativeIndex>
+  /** Maps the file; pages are read when touched. @throws when version or checksum is wrong (XX001). */
+  loadHnsw(path: string): Promise<NativeIndex>
+  search(request: SearchRequest): Promise<SearchResult>
+  filter(request: FilterRequest): Promise<FilterResult>
+  top(request: TopRequest): Promise<TopResult>
+  aggregate(request: AggregateRequest): Promise<readonly AggregateValue[]>
+  /** One distance, as pgvector computes it. NaN for cosine with a zero vector. @throws 22000 on different lengths. */
+  distance(metric: Metric, a: Float32Array, b: Float32Array): number
+  /** Maps a file read-only: the ArrayBuffer lives until collected. */
+  mapFile(path: string): ArrayBuffer
+  /** '[1,2.5,-3]' → floats. @throws {code: sqlState, message} with pgvector's words (22P02, 22000, 22003). */
+  parseVector(text: Uint8Array, dimensions: number): Float32Array
+  /** Floats → pgvector's text form, PostgreSQL's shortest float4 digits. */
+  formatVector(values: Float32Array): string
+  parseFloat4(text: string): number
+  formatFloat4(value: number): string
+  formatFloat8(value: number): string
+  /** `input` starts at a row (binary: after the file header); may end inside a row. */
+  parseCopyBinary(input: Uint8Array, columns: readonly CopyColumn[]): Promise<CopyBlock>
+  parseCopyText(
+    input: Uint8Array,
+    columns: readonly CopyColumn[],
+    options: CopyTextOptions,
+    final: boolean,
+  ): Promise<CopyBlock>
+  /** Rows as COPY BINARY tuples (no header, no trailer). rows: ordinals, or undefined for all. */
+  encodeCopyBinary(
+    columns: readonly (Column & { readonly typeName: string })[],
+    rowCount: number,
+    rows?: Uint32Array,
+  ): Uint8Array
+}
+
+const require = createRequire(import.meta.url)
+/** The add-on, built by `npm run build:native` into build/. */
+export const native: Native = require('../../../build/elanus.node') as Native
