@@ -1,0 +1,135 @@
+/**
+ * The streaming node: owns channels. Checks a transaction's assertions, stamps it, appends it to the log, applies it to
+ * growing segments, acknowledges; answers reads over the view of a channel (growing here, sealed on query nodes).
+ *
+ * WAL-1 an acknowledged commit survives. TXN-1 a transaction is seen whole or not at all. VIEW-1 a read at T sees
+ * exactly what was acknowledged at or before T.
+ */
+import type { Context } from '#base/context.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import type {
+  AggregateFragment,
+  AggregatePart,
+  ScanFragment,
+  ScanPart,
+  ScanSummary,
+  SearchFragment,
+  SearchPart,
+} from '#engine/plan/fragment.js'
+
+/** Rows that a transaction adds to and removes from one shard of one table. */
+export interface ChannelWrite {
+  readonly tableId: number
+  readonly shard: number
+  /** All rows visible before this transaction go (TRUNCATE); applied before inserts. */
+  readonly truncate: boolean
+  /** Rows to delete (ascending). Assertion: each is still live, else 40001 'could not serialize access due to concurrent update'. */
+  readonly deletes: Float64Array
+  /** All columns of the schema, in its order; several batches. Assertion: unique keys are absent, else 23505. */
+  readonly inserts: readonly ColumnBatch[]
+}
+
+/** DDL that commits together with data: opaque bytes for the log, handed back to the coordinator at recovery. */
+export interface CommitRequest {
+  readonly writes: readonly ChannelWrite[]
+  /** Staged bulk rows (COPY) that become part of this transaction. */
+  readonly staged: readonly StagedRows[]
+  /** Assertion: these keys exist and stay (foreign keys), else 23503. */
+  readonly references: readonly KeyReference[]
+  /** Timestamp the transaction read at; with `repeatableRead` any row it deletes must not have changed since. */
+  readonly readAt: Timestamp
+  readonly ddl?: Uint8Array | undefined
+}
+
+export interface KeyReference {
+  readonly tableId: number
+  readonly indexOid: number
+  readonly constraintName: string
+  /** One Datum per key column. */
+  readonly key: readonly Datum[]
+}
+
+/** Rows already in the log but not part of anything until committed; dropped on abort, crash or disconnect. */
+export interface StagedRows {
+  readonly tableId: number
+  readonly shard: number
+  readonly rowCount: number
+  append(batch: ColumnBatch): Promise<void>
+  /** Gives up the rows. Idempotent; no effect after commit. */
+  abort(): Promise<void>
+}
+
+export interface CommitResult {
+  readonly timestamp: Timestamp
+}
+
+export interface StreamingNode {
+  /** The newest timestamp at which everything acknowledged is readable: what a strong read uses. */
+  serviceTime(): Timestamp
+
+  /** Creates the channels of a new table, or takes over a changed schema (columns, keys, indexes). Durable. */
+  putTable(schema: TableSchema): Promise<void>
+  /** Forgets the table's channels; objects are collected later. */
+  dropTable(tableId: number): Promise<void>
+
+  /** @throws DatabaseError 23505, 23503, 40001; StoreError when the log fails */
+  commit(request: CommitRequest, context: Context): Promise<CommitResult>
+  /** Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit. */
+  stage(tableId: number, shard: number): Promise<StagedRows>
+  /** Statement-time check: the first insert whose unique key exists (committed, not in `deletes`), or undefined. */
+  findConflict(write: ChannelWrite, context: Context): Promise<KeyConflict | undefined>
+
+  search(fragment: SearchFragment, context: Context): Promise<SearchPart>
+  /** Parts of some thousand rows. The iterator's return value is the summary. */
+  scan(fragment: ScanFragment, context: Context): AsyncGenerator<ScanPart, ScanSummary>
+  aggregate(fragment: AggregateFragment, context: Context): Promise<AggregatePart>
+
+  /** Seals what grows of the table and waits until it is flushed (CHECKPOINT: of all tables with undefined). */
+  flush(tableId: number | undefined, context: Context): Promise<void>
+  /**
+   * Seals, flushes and builds the vector index over everything that is there now; resolves when every sealed segment has it.
+   * onProgress: rows done and in all (pg_stat_progress_create_index).
+   */
+  buildIndex(
+    tableId: number,
+    indexOid: number,
+    onProgress: (done: number, total: number) => void,
+    context: Context,
+  ): Promise<void>
+  /** Merges all sealed segments of the table into few, without deleted rows, and rebuilds indexes (VACUUM FULL). */
+  compact(tableId: number, context: Context): Promise<void>
+
+  /** Live rows, bytes and segments: pg_class.reltuples, pg_relation_size, elanus.segments. */
+  statistics(tableId: number): Promise<TableStatistics>
+  stop(): Promise<void>
+}
+
+export interface KeyConflict {
+  readonly tableId: number
+  readonly indexOid: number
+  /** Position among the write's inserts, over all batches. */
+  readonly row: number
+  readonly key: readonly Datum[]
+  /** Row that holds the key; -1 if it is another row of the same write. */
+  readonly rowId: number
+}
+
+export interface SegmentStatistics {
+  readonly segmentId: number
+  readonly stage: 'growing' | 'sealed' | 'flushed' | 'indexed'
+  readonly shard: number
+  readonly rowCount: number
+  readonly deletedCount: number
+  readonly bytes: number
+  readonly indexBytes: number
+}
+
+export interface TableStatistics {
+  readonly liveRows: number
+  readonly deadRows: number
+  readonly bytes: number
+  readonly indexBytes: ReadonlyMap<number, number>
+  readonly segments: readonly SegmentStatistics[]
+}
