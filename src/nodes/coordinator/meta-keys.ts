@@ -1,0 +1,45 @@
+/**
+ * Where the coordinator keeps what it knows, in the meta store. Numbers are decimal text; ids in keys are padded so that
+ * byte order is number order.
+ *
+ *   coordinator/term                 raised by every coordinator that opens: the fence of every write
+ *   oracle/limit                     every timestamp handed out is below it
+ *   ddl/<first version, 10>/<chunk>  entries of one append: (u32 length, bytes)*, cut into chunks
+ *   counter/<name>                   next number of the counter
+ *   segment/<id, 12>                 manifest, JSON
+ *   checkpoint/<channel>             log position
+ *   setting/<key>                    opaque
+ */
+export const metaKeys = {
+  term: 'coordinator/term',
+  oracleLimit: 'oracle/limit',
+  ddlPrefix: 'ddl/',
+  ddl: (version: number, chunk: number) =>
+    `ddl/${String(version).padStart(10, '0')}/${String(chunk).padStart(4, '0')}`,
+  counter: (name: string) => `counter/${name}`,
+  segmentPrefix: 'segment/',
+  segment: (id: number) => `segment/${String(id).padStart(12, '0')}`,
+  checkpointPrefix: 'checkpoint/',
+  checkpoint: (channel: string) => `checkpoint/${channel}`,
+  settingPrefix: 'setting/',
+  setting: (key: string) => `setting/${key}`,
+} as const
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export function encodeNumber(value: number): Uint8Array {
+  return encoder.encode(String(value))
+}
+
+export function decodeNumber(value: Uint8Array): number {
+  return Number(decoder.decode(value))
+}
+
+export function encodeJson(value: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(value))
+}
+
+export function decodeJson(value: Uint8Array): unknown {
+  return JSON.parse(decoder.decode(value))
+}

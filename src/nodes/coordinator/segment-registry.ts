@@ -1,0 +1,95 @@
+/** Which flushed segments exist and from where each channel's log is still needed; both move in one meta write. */
+import { invariant } from '#base/errors.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { FencedMeta } from '#nodes/coordinator/fenced-meta.js'
+import {
+  decodeJson,
+  decodeNumber,
+  encodeJson,
+  encodeNumber,
+  metaKeys,
+} from '#nodes/coordinator/meta-keys.js'
+import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
+
+export interface SegmentChange {
+  readonly add: readonly SegmentManifest[]
+  readonly remove: readonly number[]
+  readonly checkpoints: ReadonlyMap<string, number>
+}
+
+export interface SegmentRegistry {
+  segments(): readonly SegmentManifest[]
+  checkpoints(): ReadonlyMap<string, number>
+  switch(change: SegmentChange): Promise<void>
+}
+
+export async function openSegmentRegistry(
+  meta: MetaStore,
+  fenced: FencedMeta,
+): Promise<SegmentRegistry> {
+  const manifests = new Map<number, SegmentManifest>()
+  for (const { value } of await meta.list(metaKeys.segmentPrefix)) {
+    const manifest = decodeManifest(value)
+    manifests.set(manifest.segmentId, manifest)
+  }
+  const checkpoints = new Map<string, number>()
+  for (const { key, value } of await meta.list(metaKeys.checkpointPrefix)) {
+    checkpoints.set(key.slice(metaKeys.checkpointPrefix.length), decodeNumber(value))
+  }
+  return {
+    segments: () => [...manifests.values()],
+    checkpoints: () => new Map(checkpoints),
+    switch: (change) =>
+      fenced.exclusively(async () => {
+        const operations = operationsOf(change, checkpoints)
+        if (operations.length > 0) await fenced.write(operations)
+        for (const segmentId of change.remove) manifests.delete(segmentId)
+        for (const manifest of change.add) manifests.set(manifest.segmentId, manifest)
+        for (const [channel, position] of change.checkpoints) {
+          if (position < 0) checkpoints.delete(channel)
+          else checkpoints.set(channel, position)
+        }
+      }),
+  }
+}
+
+function operationsOf(
+  change: SegmentChange,
+  checkpoints: ReadonlyMap<string, number>,
+): MetaOperation[] {
+  const operations: MetaOperation[] = []
+  // A segment that goes and comes is a newer manifest of the same: one operation per key.
+  const added = new Set(change.add.map((manifest) => manifest.segmentId))
+  for (const segmentId of change.remove) {
+    if (added.has(segmentId)) continue
+    operations.push({ kind: 'delete', key: metaKeys.segment(segmentId) })
+  }
+  for (const manifest of change.add) {
+    const key = metaKeys.segment(manifest.segmentId)
+    operations.push({ kind: 'put', key, value: encodeJson(manifest) })
+  }
+  for (const [channel, position] of change.checkpoints) {
+    const key = metaKeys.checkpoint(channel)
+    if (position < 0) {
+      operations.push({ kind: 'delete', key })
+      continue
+    }
+    invariant(
+      'WAL-4',
+      position >= (checkpoints.get(channel) ?? 0),
+      () => `checkpoint of ${channel} falls to ${position}`,
+    )
+    operations.push({ kind: 'put', key, value: encodeNumber(position) })
+  }
+  return operations
+}
+
+function decodeManifest(value: Uint8Array): SegmentManifest {
+  const manifest = decodeJson(value) as SegmentManifest
+  invariant(
+    'SEG-4',
+    manifest.formatVersion === 1,
+    () => `manifest of version ${manifest.formatVersion}`,
+  )
+  return manifest
+}
