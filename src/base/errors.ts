@@ -67,6 +67,13 @@ export interface ErrorFields {
   readonly column?: string
   readonly dataType?: string
   readonly constraint?: string
+  /** Of a statement inside a function: its text and the 1-based position in it. */
+  readonly internalQuery?: string
+  readonly internalPosition?: number
+  /** Where PostgreSQL raised it: kept when an embedded instance's error is passed on. */
+  readonly file?: string
+  readonly line?: number
+  readonly routine?: string
   readonly cause?: unknown
 }
 
