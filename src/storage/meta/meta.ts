@@ -16,7 +16,12 @@ export type MetaCondition = {
 }
 
 export type MetaOperation =
-  | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array; readonly lease?: string }
+  | {
+      readonly kind: 'put'
+      readonly key: string
+      readonly value: Uint8Array
+      readonly lease?: string
+    }
   | { readonly kind: 'delete'; readonly key: string }
 
 export type MetaOutcome =
@@ -29,8 +34,14 @@ export interface MetaStore {
   /** Keys starting with prefix, in byte order. */
   list(prefix: string): Promise<readonly MetaEntry[]>
   /** All conditions hold → all operations happen. @throws StoreError */
-  write(conditions: readonly MetaCondition[], operations: readonly MetaOperation[]): Promise<MetaOutcome>
+  write(
+    conditions: readonly MetaCondition[],
+    operations: readonly MetaOperation[],
+  ): Promise<MetaOutcome>
   /** Changes of keys with the prefix, in order, from now on, until the signal aborts. */
-  watch(prefix: string, signal: AbortSignal): AsyncIterable<MetaEntry | { readonly key: string; readonly deleted: true }>
+  watch(
+    prefix: string,
+    signal: AbortSignal,
+  ): AsyncIterable<MetaEntry | { readonly key: string; readonly deleted: true }>
   close(): Promise<void>
 }

@@ -4,7 +4,11 @@
  */
 export interface ObjectStore {
   /** @throws StoreError; when `ifAbsent` and the object exists returns 'exists'. */
-  put(name: string, bytes: Uint8Array, options?: { readonly ifAbsent?: boolean }): Promise<'stored' | 'exists'>
+  put(
+    name: string,
+    bytes: Uint8Array,
+    options?: { readonly ifAbsent?: boolean },
+  ): Promise<'stored' | 'exists'>
   /** Stores the content of a local file (index files are written by native code). The file may be moved away. */
   putFile(name: string, path: string): Promise<void>
   /** undefined when there is no such object. */

@@ -1,0 +1,212 @@
+/**
+ * The meta store in one LMDB file (package `lmdb`).
+ *
+ * Durable on resolve: opened with overlappingSync off, so that a commit ends with fdatasync and a synchronous write of the
+ * meta page, and the promise of an asynchronous transaction resolves after it (lmdb-js README, "overlappingSync").
+ * Writes of the same turn, and those that come while a commit is under way, share one commit.
+ * Database `entries`: key = UTF-8; value = revision (f64, little-endian), 1 if held by a lease else 0 (u8), value.
+ * Database `state`: `revision` = the last revision (f64): one number for the whole store, as in etcd.
+ * Leases: there is one process, so a lease lives as long as it does: entries with one are removed at the next open.
+ */
+import { type Database, open, type RootDatabase } from 'lmdb'
+import { Gate } from '#base/async/gate.js'
+import { invariant, StoreError } from '#base/errors.js'
+import { makeDirectory } from '#storage/durable-files.js'
+import { ioError } from '#storage/io-error.js'
+import { checkMetaWrite } from '#storage/meta/check-write.js'
+import { prefixEnd } from '#storage/meta/key-order.js'
+import type {
+  MetaCondition,
+  MetaEntry,
+  MetaOperation,
+  MetaOutcome,
+  MetaStore,
+} from '#storage/meta/meta.js'
+import { type MetaChange, MetaWatchers } from '#storage/meta/watchers.js'
+
+const headBytes = 9
+const revisionKey = Buffer.from('revision', 'latin1')
+type BytesDatabase = Database<Buffer, Uint8Array>
+
+/** One process at a time: the caller holds the data directory's lock. @throws StoreError */
+export async function openEmbeddedMeta(directory: string): Promise<MetaStore> {
+  await makeDirectory(directory)
+  try {
+    const root = open<Buffer, Uint8Array>({
+      path: directory,
+      keyEncoding: 'binary',
+      encoding: 'binary',
+      overlappingSync: false,
+      cache: false,
+    })
+    const options = { keyEncoding: 'binary', encoding: 'binary', cache: false } as const
+    const entries = root.openDB<Buffer, Uint8Array>('entries', options)
+    const state = root.openDB<Buffer, Uint8Array>('state', options)
+    const store = new EmbeddedMeta(root, entries, state)
+    await store.removeLeased()
+    return store
+  } catch (error) {
+    throw ioError('determinate', `could not open meta store "${directory}"`, error)
+  }
+}
+
+class EmbeddedMeta implements MetaStore {
+  readonly #root: RootDatabase<Buffer, Uint8Array>
+  readonly #entries: BytesDatabase
+  readonly #state: BytesDatabase
+  readonly #watchers = new MetaWatchers()
+  readonly #gate = new Gate()
+  /** Committed or failed writes wait here for those with smaller revisions, so that watchers see revisions rise. */
+  readonly #unpublished: { changes: readonly MetaChange[]; ended: boolean }[] = []
+  #revision: number
+  #closed = false
+
+  constructor(
+    root: RootDatabase<Buffer, Uint8Array>,
+    entries: BytesDatabase,
+    state: BytesDatabase,
+  ) {
+    this.#root = root
+    this.#entries = entries
+    this.#state = state
+    this.#revision = state.get(revisionKey)?.readDoubleLE(0) ?? 0
+  }
+
+  async get(key: string): Promise<MetaEntry | undefined> {
+    this.#checkOpen()
+    const stored = this.#entries.get(keyBytes(key))
+    return stored === undefined ? undefined : decodeEntry(key, stored)
+  }
+
+  async list(prefix: string): Promise<readonly MetaEntry[]> {
+    this.#checkOpen()
+    const found: MetaEntry[] = []
+    for (const { key, value } of this.#entries.getRange(prefixRange(prefix))) {
+      found.push(decodeEntry(Buffer.from(key).toString('utf8'), value))
+    }
+    return found
+  }
+
+  async write(
+    conditions: readonly MetaCondition[],
+    operations: readonly MetaOperation[],
+  ): Promise<MetaOutcome> {
+    checkMetaWrite(conditions, operations)
+    if (!this.#gate.enter()) throw new StoreError('determinate', 'the meta store is closed')
+    const entry = { changes: [] as MetaChange[], ended: false }
+    try {
+      const outcome = await this.#root.transaction(() => {
+        this.#unpublished.push(entry)
+        return this.#apply(conditions, operations, entry.changes)
+      })
+      this.#publish(entry)
+      return outcome
+    } catch (error) {
+      entry.changes = []
+      this.#publish(entry)
+      throw ioError('indeterminate', 'could not write to the meta store', error)
+    } finally {
+      this.#gate.leave()
+    }
+  }
+
+  watch(prefix: string, signal: AbortSignal): AsyncIterable<MetaChange> {
+    this.#checkOpen()
+    return this.#watchers.watch(prefix, signal)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#gate.close()
+    this.#watchers.close()
+    await this.#root.close()
+  }
+
+  async removeLeased(): Promise<void> {
+    const leased: string[] = []
+    for (const { key, value } of this.#entries.getRange({})) {
+      if (value[8] === 1) leased.push(Buffer.from(key).toString('utf8'))
+    }
+    if (leased.length === 0) return
+    await this.write(
+      [],
+      leased.map((key) => ({ kind: 'delete', key })),
+    )
+  }
+
+  /** Inside the write transaction, where puts happen at once and their promises mean nothing. All conditions are checked before anything is changed, so nothing need be undone. */
+  #apply(
+    conditions: readonly MetaCondition[],
+    operations: readonly MetaOperation[],
+    changes: MetaChange[],
+  ): MetaOutcome {
+    for (const { key, revision } of conditions) {
+      if (this.#revisionOf(key) !== revision) return { kind: 'conflict' }
+    }
+    const revision = this.#revision + 1
+    invariant('META-1', Number.isSafeInteger(revision), 'revisions rise')
+    for (const operation of operations) {
+      const key = keyBytes(operation.key)
+      if (operation.kind === 'put') {
+        const { value, lease } = operation
+        void this.#entries.put(key, encodeEntry(revision, lease !== undefined, value))
+        changes.push({ key: operation.key, value: value.slice(), revision })
+      } else if (this.#entries.doesExist(key)) {
+        void this.#entries.remove(key)
+        changes.push({ key: operation.key, deleted: true })
+      }
+    }
+    void this.#state.put(revisionKey, encodeRevision(revision))
+    this.#revision = revision
+    return { kind: 'done', revision }
+  }
+
+  #revisionOf(key: string): number {
+    return this.#entries.get(keyBytes(key))?.readDoubleLE(0) ?? 0
+  }
+
+  #publish(entry: { ended: boolean }): void {
+    entry.ended = true
+    while (this.#unpublished[0]?.ended === true) {
+      for (const change of this.#unpublished.shift()?.changes ?? []) this.#watchers.publish(change)
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new StoreError('determinate', 'the meta store is closed')
+  }
+}
+
+function keyBytes(key: string): Buffer {
+  return Buffer.from(key, 'utf8')
+}
+
+function prefixRange(prefix: string): { start?: Uint8Array; end?: Uint8Array } {
+  if (prefix === '') return {}
+  const start = keyBytes(prefix)
+  const end = prefixEnd(start)
+  return end === undefined ? { start } : { start, end: Buffer.from(end) }
+}
+
+function encodeRevision(revision: number): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeDoubleLE(revision, 0)
+  return bytes
+}
+
+function encodeEntry(revision: number, leased: boolean, value: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(headBytes + value.length)
+  bytes.writeDoubleLE(revision, 0)
+  bytes.writeUInt8(leased ? 1 : 0, 8)
+  bytes.set(value, headBytes)
+  return bytes
+}
+
+function decodeEntry(key: string, stored: Buffer): MetaEntry {
+  return {
+    key,
+    value: new Uint8Array(stored.subarray(headBytes)),
+    revision: stored.readDoubleLE(0),
+  }
+}
