@@ -178,6 +178,7 @@ export function collectAnswer(bytes: Uint8Array): CollectedAnswer {
       case BackendType.readyForQuery:
         status = parseReadyForQuery(messages.payload())
         break
+      default: // ParseComplete and the like say nothing more
     }
   }
   if (current.fields.length > 0) finish('') // Describe without Execute

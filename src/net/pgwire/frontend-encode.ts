@@ -100,8 +100,6 @@ export function writeTerminate(writer: ByteWriter): void {
   writer.end()
 }
 
-export { writeCopyData, writeCopyDone } from '#net/pgwire/backend.js'
-
 export function writeCopyFail(writer: ByteWriter, reason: string): void {
   writer.begin(FrontendType.copyFail)
   writer.cString(reason)

@@ -12,6 +12,7 @@ export type FrontendMessage =
   | SessionMessage
   | PasswordMessage
   | InvalidMessage
+  | ViolationMessage
 
 export type StartupPhaseMessage =
   | StartupMessage
@@ -120,4 +121,10 @@ export interface InvalidMessage {
   readonly error: DatabaseError
   /** True for Parse, Bind…: skip to Sync. False for Query: ReadyForQuery follows. */
   readonly extended: boolean
+}
+
+/** Never made by the decoder: stands in the inbox for what the decoder threw, behind the messages that were still good. */
+export interface ViolationMessage {
+  readonly kind: 'violation'
+  readonly error: unknown
 }
