@@ -29,8 +29,9 @@ export interface ReadableSegment {
   /** Makes sure that `native` knows these columns (with at least rowCount rows). Called before every native call. */
   prepare(attnums: readonly number[]): void
   /**
-   * Hash index of a unique key over (at least) rows 0..rowCount-1, built when first asked for; undefined when the schema
-   * knows no such key. Ordinals at or beyond rowCount are not part of this view.
+   * Hash index of a unique key over (at least) rows 0..rowCount-1, built when first asked for (a sealed segment builds it
+   * in slices, hence the promise); undefined when the schema knows no such key. Ordinals at or beyond rowCount are not
+   * part of this view.
    */
-  keyIndex(indexOid: number): KeyIndex | undefined
+  keyIndex(indexOid: number): KeyIndex | Promise<KeyIndex> | undefined
 }

@@ -27,7 +27,7 @@ export interface SegmentManifest {
 export interface ObjectReference {
   readonly name: string
   readonly bytes: number
-  /** CRC-32C of the whole object, hex. */
+  /** CRC-32 (zlib's, as in the log) of the whole object: 8 hex digits. */
   readonly checksum: string
 }
 

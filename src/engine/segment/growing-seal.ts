@@ -1,0 +1,51 @@
+/** What of a growing segment goes into a sealed one. */
+import { invariant } from '#base/errors.js'
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { sliceBatch, takeRows } from '#engine/columnar/batch.js'
+import type { GrowingSegment } from '#engine/segment/growing.js'
+import type { SealedRows } from '#engine/segment/sealed-rows.js'
+
+/**
+ * Committed rows, without those deleted at or before `horizon` (no read looks there). Columns are views of the growing
+ * segment where all rows stay; timestamps are copies, because deletes go on. The segment must be closed and have
+ * nothing pending.
+ */
+export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRows {
+  invariant('SEG-5', segment.closed && !segment.hasPending, 'sealing rows that still change')
+  const { attnums, batch, rowIds, inserted, deleted } = segment.contents()
+  const rowCount = segment.rowCount
+  const kept = new Uint32Array(rowCount)
+  let count = 0
+  for (let ordinal = 0; ordinal < rowCount; ordinal += 1) {
+    if (inserted[ordinal] === timestampMax || (deleted[ordinal] ?? 0) <= horizon) continue
+    kept[count] = ordinal
+    count += 1
+  }
+  const base = { tableId: segment.schema.tableId, shard: segment.shard, attnums }
+  const incarnation = segment.incarnation
+  if (count === rowCount) {
+    return {
+      ...base,
+      incarnation,
+      batch: sliceBatch(batch, 0, rowCount),
+      rowIds: rowIds.slice(0, rowCount),
+      inserted: inserted.slice(0, rowCount),
+      deleted: deleted.slice(0, rowCount),
+    }
+  }
+  const rows = kept.subarray(0, count)
+  return {
+    ...base,
+    incarnation,
+    batch: takeRows(batch, rows),
+    rowIds: take(rowIds, rows),
+    inserted: take(inserted, rows),
+    deleted: take(deleted, rows),
+  }
+}
+
+function take(values: Float64Array, rows: Uint32Array): Float64Array {
+  const taken = new Float64Array(rows.length)
+  for (let i = 0; i < rows.length; i += 1) taken[i] = values[rows[i] ?? 0] ?? 0
+  return taken
+}
