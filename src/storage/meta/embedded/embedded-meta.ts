@@ -11,10 +11,10 @@
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { Gate } from '#base/async/gate.js'
 import { invariant, StoreError } from '#base/errors.js'
-import { makeDirectory } from '#storage/durable-files.js'
+import { prefixEnd } from '#storage/byte-order.js'
+import { makeDirectory, syncDirectory } from '#storage/durable-files.js'
 import { ioError } from '#storage/io-error.js'
 import { checkMetaWrite } from '#storage/meta/check-write.js'
-import { prefixEnd } from '#storage/meta/key-order.js'
 import type {
   MetaCondition,
   MetaEntry,
@@ -42,6 +42,8 @@ export async function openEmbeddedMeta(directory: string): Promise<MetaStore> {
     const options = { keyEncoding: 'binary', encoding: 'binary', cache: false } as const
     const entries = root.openDB<Buffer, Uint8Array>('entries', options)
     const state = root.openDB<Buffer, Uint8Array>('state', options)
+    // LMDB syncs what is in its file, not the file's name.
+    await syncDirectory(directory)
     const store = new EmbeddedMeta(root, entries, state)
     await store.removeLeased()
     return store
@@ -151,7 +153,7 @@ class EmbeddedMeta implements MetaStore {
       if (operation.kind === 'put') {
         const { value, lease } = operation
         void this.#entries.put(key, encodeEntry(revision, lease !== undefined, value))
-        changes.push({ key: operation.key, value: value.slice(), revision })
+        changes.push({ key: operation.key, value: new Uint8Array(value), revision })
       } else if (this.#entries.doesExist(key)) {
         void this.#entries.remove(key)
         changes.push({ key: operation.key, deleted: true })
