@@ -1,0 +1,118 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import {
+  type Config,
+  ConfigError,
+  isLoopback,
+  parseConfig,
+  readBootstrapPassword,
+} from '#config.js'
+
+const machine = { memoryBytes: 8 * 2 ** 30, processorCount: 4 }
+
+function configOf(args: readonly string[], environment: Record<string, string> = {}): Config {
+  const parsed = parseConfig(args, environment, machine)
+  if (parsed.kind !== 'config') throw new Error('expected a configuration')
+  return parsed.config
+}
+
+describe('configuration', () => {
+  it('has a default for everything, fit for one laptop', () => {
+    expect(configOf([])).toEqual({
+      data: './data',
+      host: '127.0.0.1',
+      port: 5432,
+      httpPort: 0,
+      auth: 'trust',
+      user: 'postgres',
+      passwordFile: undefined,
+      password: undefined,
+      maxConnections: 100,
+      logLevel: 'info',
+      memoryLimit: 4 * 2 ** 30,
+      threads: 4,
+      evaluators: 2,
+      sealBytes: 512 * 2 ** 20,
+    })
+  })
+
+  it('takes flags in both forms, and a flag before the environment', () => {
+    const config = configOf(['--port', '5433', '--data=/x', '--seal-bytes', '64MB'], {
+      ELANUS_PORT: '6000',
+      ELANUS_MAX_CONNECTIONS: '7',
+    })
+    expect(config).toMatchObject({
+      port: 5433,
+      data: '/x',
+      maxConnections: 7,
+      sealBytes: 64 * 2 ** 20,
+    })
+  })
+
+  it.each([
+    [['--port', 'x'], '--port: "x" is not a whole number from 0 to 65535'],
+    [['--port'], '--port needs a value: --port PORT'],
+    [['--prot', '1'], 'unknown argument "--prot"'],
+    [['start'], 'unknown argument "start"'],
+    [['--log-level', 'loud'], '--log-level: "loud" is none of error, warn, info, debug'],
+    [['--memory-limit', 'much'], '--memory-limit: "much" is not a size such as 512MB or 2GB'],
+    [['--memory-limit', '1MB'], '--memory-limit: 1MB is too small, the least is 64MB'],
+    [['--password', 'secret'], '--password would show in the list of processes'],
+    [['--data', ''], '--data: must not be empty'],
+  ])('says what is wrong with %j', (args, message) => {
+    expect(() => configOf(args)).toThrow(ConfigError)
+    expect(() => configOf(args)).toThrow(message)
+  })
+
+  it('names the variable when the environment is wrong', () => {
+    expect(() => configOf([], { ELANUS_PORT: '-1' })).toThrow(
+      'ELANUS_PORT: "-1" is not a whole number',
+    )
+  })
+
+  it('lets other machines in only with a password', () => {
+    for (const host of [
+      '0.0.0.0',
+      '::',
+      '192.168.1.5',
+      'db.example.com',
+      '127.0.0.1.example.com',
+    ]) {
+      expect(() => configOf(['--host', host])).toThrow(
+        `refusing to listen on ${host} without password`,
+      )
+      expect(configOf(['--host', host, '--auth', 'scram-sha-256']).host).toBe(host)
+    }
+    for (const host of ['127.0.0.1', '127.3.2.1', '::1', 'localhost'])
+      expect(isLoopback(host)).toBe(true)
+  })
+
+  it('reads the password from the first line of a file, or from the environment', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'elanus-config-'))
+    const file = join(folder, 'password')
+    writeFileSync(file, 'open sesame\nrest\n')
+    expect(readBootstrapPassword(configOf(['--password-file', file]))).toBe('open sesame')
+    expect(readBootstrapPassword(configOf([], { ELANUS_PASSWORD: 'x' }))).toBe('x')
+    expect(readBootstrapPassword(configOf([]))).toBeUndefined()
+    writeFileSync(file, '\n')
+    expect(() => readBootstrapPassword(configOf(['--password-file', file]))).toThrow('is empty')
+    rmSync(folder, { recursive: true })
+    expect(() => readBootstrapPassword(configOf(['--password-file', file]))).toThrow('cannot read')
+  })
+
+  it('explains every setting with flag, variable and default', () => {
+    const parsed = parseConfig(['--port', '1', '--help'], {}, machine)
+    if (parsed.kind !== 'help') throw new Error('expected help')
+    for (const word of [
+      '--max-connections N',
+      'ELANUS_MAX_CONNECTIONS',
+      '(5432)',
+      'ELANUS_PASSWORD ',
+    ]) {
+      expect(parsed.text).toContain(word)
+    }
+    expect(parsed.text).not.toContain('--password …')
+  })
+})

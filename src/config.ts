@@ -1,0 +1,310 @@
+/**
+ * Every setting of a process, once: the name gives the flag (`--max-connections`) and the environment variable
+ * (`ELANUS_MAX_CONNECTIONS`), the entry its meaning, default and form. A flag wins over the environment.
+ * Parsing is pure; what it needs of the machine is passed in.
+ */
+import { readFileSync } from 'node:fs'
+
+/** Something a person typed is wrong. The message says what to do; nothing else is worth printing. */
+export class ConfigError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ConfigError'
+  }
+}
+
+interface Setting<T> {
+  /** What stands for the value in --help. */
+  readonly placeholder: string
+  readonly meaning: string
+  /** As a person would write it; undefined = not set. */
+  readonly defaultText: string | undefined
+  /** False for what must not show in the list of processes: only the environment variable is read. */
+  readonly hasFlag: boolean
+  /** @throws ConfigError without the setting's name, which the caller puts in front */
+  parse(text: string): T
+}
+
+interface Described {
+  readonly placeholder?: string
+  readonly meaning: string
+  readonly hasFlag?: boolean
+}
+
+function setting<T>(
+  defaultText: string,
+  placeholder: string,
+  described: Described,
+  parse: (text: string) => T,
+): Setting<T> {
+  return { defaultText, placeholder, hasFlag: true, ...described, parse }
+}
+
+function text(defaultText: string, placeholder: string, meaning: string): Setting<string> {
+  return setting(defaultText, placeholder, { meaning }, (given) => {
+    if (given === '') throw new ConfigError('must not be empty')
+    return given
+  })
+}
+
+function optionalText(placeholder: string, described: Described): Setting<string | undefined> {
+  const parse = (given: string) => (given === '' ? undefined : given)
+  return { defaultText: undefined, placeholder, hasFlag: true, ...described, parse }
+}
+
+function integer(
+  defaultText: string,
+  min: number,
+  max: number,
+  meaning: string,
+  placeholder = 'N',
+): Setting<number> {
+  return setting(defaultText, placeholder, { meaning }, (given) => {
+    const value = Number(given)
+    if (/^\d+$/.test(given) && value >= min && value <= max) return value
+    throw new ConfigError(`"${given}" is not a whole number from ${min} to ${max}`)
+  })
+}
+
+const byteUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  kb: 2 ** 10,
+  mb: 2 ** 20,
+  gb: 2 ** 30,
+  tb: 2 ** 40,
+}
+
+/** Bytes as PostgreSQL writes them: 64MB, 1.5GB; units are powers of 1024. */
+function bytes(defaultText: string, min: number, meaning: string): Setting<number> {
+  return setting(defaultText, 'SIZE', { meaning }, (given) => {
+    const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([kmgt]?b)?$/i.exec(given) ?? []
+    const value = Math.round(Number(digits) * (byteUnits[unit.toLowerCase()] ?? 1))
+    if (digits === '') throw new ConfigError(`"${given}" is not a size such as 512MB or 2GB`)
+    if (value < min)
+      throw new ConfigError(`${given} is too small, the least is ${formatBytes(min)}`)
+    return value
+  })
+}
+
+function formatBytes(count: number): string {
+  const unit = ['TB', 'GB', 'MB', 'kB'].find(
+    (name) => count % (byteUnits[name.toLowerCase()] ?? 1) === 0,
+  )
+  return unit === undefined
+    ? String(count)
+    : `${count / (byteUnits[unit.toLowerCase()] ?? 1)}${unit}`
+}
+
+function choice<const T extends string>(
+  defaultText: T,
+  choices: readonly T[],
+  meaning: string,
+): Setting<T> {
+  return setting(defaultText, choices.join('|'), { meaning }, (given) => {
+    const found = choices.find((one) => one === given)
+    if (found !== undefined) return found
+    throw new ConfigError(`"${given}" is none of ${choices.join(', ')}`)
+  })
+}
+
+/** What defaults depend on. */
+export interface Machine {
+  readonly memoryBytes: number
+  readonly processorCount: number
+}
+
+function settingsFor(machine: Machine) {
+  const mebibytes = Math.max(256, Math.floor(machine.memoryBytes / 2 / 2 ** 20))
+  return {
+    data: text('./data', 'DIR', 'where log, meta store and objects lie; made if absent'),
+    host: text(
+      '127.0.0.1',
+      'ADDRESS',
+      'address to listen on; other than loopback needs --auth scram-sha-256',
+    ),
+    port: integer('5432', 0, 65535, 'port of the PostgreSQL protocol; 0: any free one', 'PORT'),
+    httpPort: integer('0', 0, 65535, 'port of /livez, /readyz and /metrics; 0: none', 'PORT'),
+    auth: choice(
+      'trust',
+      ['trust', 'scram-sha-256'],
+      'who is let in: everybody on this machine, or who knows the password',
+    ),
+    user: text('postgres', 'NAME', 'the superuser that the password below belongs to'),
+    passwordFile: optionalText('FILE', { meaning: "first line: that user's password" }),
+    password: optionalText('…', { meaning: "that user's password", hasFlag: false }),
+    maxConnections: integer(
+      '100',
+      1,
+      65535,
+      'clients at the same time; more are refused with 53300',
+    ),
+    logLevel: choice(
+      'info',
+      ['error', 'warn', 'info', 'debug'],
+      'what is written to standard error',
+    ),
+    memoryLimit: bytes(
+      `${mebibytes}MB`,
+      64 * 2 ** 20,
+      'rows and indexes in memory; beyond it indexes stay in mapped files and writers wait',
+    ),
+    threads: integer(
+      String(Math.max(1, machine.processorCount)),
+      1,
+      1024,
+      'threads of the vector engine',
+    ),
+    evaluators: integer(
+      '2',
+      1,
+      64,
+      'embedded PostgreSQL instances for verbatim statements, about 220 MB each',
+    ),
+    sealBytes: bytes(
+      '512MB',
+      2 ** 20,
+      'a growing segment is sealed, flushed and indexed at this size',
+    ),
+  } as const satisfies Record<string, Setting<unknown>>
+}
+
+type Settings = ReturnType<typeof settingsFor>
+
+/** One value per setting, with the names of settingsFor. */
+export type Config = {
+  readonly [Name in keyof Settings]: Settings[Name] extends Setting<infer Value> ? Value : never
+}
+
+export type ParsedConfig =
+  | { readonly kind: 'config'; readonly config: Config }
+  | { readonly kind: 'help'; readonly text: string }
+
+/**
+ * @param args what follows the command, as in process.argv.slice(n)
+ * @throws ConfigError
+ */
+export function parseConfig(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+  machine: Machine,
+): ParsedConfig {
+  const settings: Readonly<Record<string, Setting<unknown>>> = settingsFor(machine)
+  const flags = readFlags(args, settings)
+  if (flags === 'help') return { kind: 'help', text: describeSettings(machine) }
+  const values: Record<string, unknown> = {}
+  for (const [name, one] of Object.entries(settings)) {
+    const fromFlag = flags.get(name)
+    const given = fromFlag ?? environment[environmentName(name)] ?? one.defaultText
+    values[name] =
+      given === undefined ? undefined : parseNamed(name, one, given, fromFlag !== undefined)
+  }
+  const config = values as unknown as Config
+  checkExposure(config)
+  return { kind: 'config', config }
+}
+
+function readFlags(
+  args: readonly string[],
+  settings: Readonly<Record<string, Setting<unknown>>>,
+): ReadonlyMap<string, string> | 'help' {
+  const flags = new Map<string, string>()
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? ''
+    if (arg === '--help' || arg === '-h') return 'help'
+    const [flag = '', inline] = splitOnce(arg)
+    const name = Object.keys(settings).find((key) => flagName(key) === flag)
+    if (name === undefined || settings[name]?.hasFlag !== true) {
+      throw new ConfigError(unknownFlag(arg, flag, settings))
+    }
+    const value = inline ?? args[++i]
+    if (value === undefined)
+      throw new ConfigError(`${flag} needs a value: ${flag} ${settings[name].placeholder}`)
+    flags.set(name, value)
+  }
+  return flags
+}
+
+function splitOnce(arg: string): readonly [string, string | undefined] {
+  const at = arg.indexOf('=')
+  return at < 0 ? [arg, undefined] : [arg.slice(0, at), arg.slice(at + 1)]
+}
+
+function unknownFlag(
+  arg: string,
+  flag: string,
+  settings: Readonly<Record<string, Setting<unknown>>>,
+): string {
+  const hidden = Object.keys(settings).find((key) => flagName(key) === flag)
+  if (hidden !== undefined) {
+    return `${flag} would show in the list of processes: set ${environmentName(hidden)} or use --password-file`
+  }
+  return `unknown argument "${arg}"; elanus start --help lists what there is`
+}
+
+function parseNamed(name: string, one: Setting<unknown>, given: string, isFlag: boolean): unknown {
+  try {
+    return one.parse(given)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    throw new ConfigError(`${isFlag ? flagName(name) : environmentName(name)}: ${error.message}`)
+  }
+}
+
+/** Whoever can reach the port may do anything under trust: so only this machine may reach it. */
+function checkExposure(config: Config): void {
+  if (config.auth !== 'trust' || isLoopback(config.host)) return
+  throw new ConfigError(
+    `refusing to listen on ${config.host} without password authentication: add --auth scram-sha-256 and ` +
+      '--password-file FILE (or set ELANUS_PASSWORD), or listen on 127.0.0.1',
+  )
+}
+
+/** Only names and addresses that cannot mean another machine: 127.0.0.0/8, ::1, localhost. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}
+
+/**
+ * The password that --auth scram-sha-256 starts with; undefined when none was given (one may be stored already).
+ * @throws ConfigError when the file cannot be read or is empty
+ */
+export function readBootstrapPassword(config: Config): string | undefined {
+  if (config.passwordFile === undefined) return config.password
+  let content: string
+  try {
+    content = readFileSync(config.passwordFile, 'utf8')
+  } catch (error) {
+    throw new ConfigError(
+      `--password-file: cannot read ${config.passwordFile}: ${(error as Error).message}`,
+    )
+  }
+  const [line = ''] = content.split(/\r?\n/)
+  if (line === '')
+    throw new ConfigError(`--password-file: the first line of ${config.passwordFile} is empty`)
+  return line
+}
+
+function flagName(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+}
+
+function environmentName(name: string): string {
+  return `ELANUS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+/** The table that --help prints. */
+export function describeSettings(machine: Machine): string {
+  const rows = Object.entries<Setting<unknown>>(settingsFor(machine)).map(([name, one]) => ({
+    flag: one.hasFlag ? `${flagName(name)} ${one.placeholder}` : '',
+    variable: environmentName(name),
+    meaning: one.defaultText === undefined ? one.meaning : `${one.meaning} (${one.defaultText})`,
+  }))
+  const flagWidth = Math.max(...rows.map((row) => row.flag.length))
+  const variableWidth = Math.max(...rows.map((row) => row.variable.length))
+  return rows
+    .map(
+      (row) =>
+        `  ${row.flag.padEnd(flagWidth)}  ${row.variable.padEnd(variableWidth)}  ${row.meaning}`,
+    )
+    .join('\n')
+}
