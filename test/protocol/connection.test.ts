@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import Cursor from 'pg-cursor'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
+import Cursor from 'pg-cursor'
 import { expect, test } from 'vitest'
 import { DatabaseError } from '#base/errors.js'
+import { writeCopyData, writeCopyDone } from '#net/pgwire/backend.js'
+import { parseErrorResponse } from '#net/pgwire/error-response.js'
 import {
   writeBind,
   writeCancelRequest,
@@ -22,8 +24,6 @@ import {
   writeTerminate,
 } from '#net/pgwire/frontend-encode.js'
 import { formatVerifier, makeVerifier } from '#net/pgwire/scram.js'
-import { writeCopyData, writeCopyDone } from '#net/pgwire/backend.js'
-import { parseErrorResponse } from '#net/pgwire/error-response.js'
 import { kinds, RawClient, type Received } from './raw-client.js'
 import { openToy, type Toy } from './toy-session.js'
 

@@ -105,7 +105,10 @@ export class RawClient {
     const messages = new BackendMessages(bytes.subarray(0, end))
     const found: Received[] = []
     while (messages.next()) {
-      found.push({ type: String.fromCharCode(messages.type), body: Buffer.from(messages.payload()) })
+      found.push({
+        type: String.fromCharCode(messages.type),
+        body: Buffer.from(messages.payload()),
+      })
     }
     return found
   }

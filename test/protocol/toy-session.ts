@@ -1,7 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { DatabaseError, SqlState } from '#base/errors.js'
-import type { BindMessage, ParseMessage } from '#net/pgwire/message.js'
+import { systemRuntime } from '#base/system-runtime.js'
 import type { FieldDescription, TransactionStatus } from '#net/pgwire/backend.js'
+import type { BindMessage, ParseMessage } from '#net/pgwire/message.js'
 import { openPgServer, type PgServer, type PgServerOptions } from '#net/pgwire/server.js'
 import type {
   ResponseWriter,
@@ -9,7 +10,6 @@ import type {
   SessionRequest,
   StatementContext,
 } from '#net/pgwire/session.js'
-import { systemRuntime } from '#base/system-runtime.js'
 
 /**
  * A session that knows no SQL, only words that make the protocol happen:
@@ -71,7 +71,9 @@ export class ToySession implements Session {
 
   describe(message: { target: 'statement' | 'portal'; name: string }, out: ResponseWriter): void {
     const sql =
-      message.target === 'portal' ? this.#portal(message.name).sql : this.#statement(message.name).sql
+      message.target === 'portal'
+        ? this.#portal(message.name).sql
+        : this.#statement(message.name).sql
     if (message.target === 'statement') out.parameterDescription(sql.includes('$1') ? [25] : [])
     const fields = describe(sql)
     if (fields === undefined) out.noData()
