@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '#base/errors.js'
+import { patterned } from '#storage/wal/pattern.conformance.js'
 import type { LogPosition, LogRecord, Wal, WalWriter } from '#storage/wal/wal.js'
 
 export interface WalUnderTest {
@@ -13,17 +14,6 @@ export interface WalUnderTest {
 
 const channel = 'log/0'
 const bytes = (...values: number[]) => Uint8Array.from(values)
-
-/** A payload that tells who it is wherever its bytes turn up. */
-export function patterned(length: number, seed: number): Uint8Array {
-  const payload = new Uint8Array(length)
-  let state = seed + 1
-  for (let at = 0; at < length; at += 1) {
-    state = (Math.imul(state, 1103515245) + 12345) >>> 0
-    payload[at] = state >>> 24
-  }
-  return payload
-}
 
 export async function readAllRecords(wal: Wal, from = 0, logChannel = channel) {
   const records: LogRecord[] = []
