@@ -1,0 +1,47 @@
+import { checkCancelled, type Context } from '#base/context.js'
+import { invariant } from '#base/errors.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import { missingColumn } from '#engine/segment/constant-column.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import { wholeRun } from '#engine/segment/row-runs.js'
+import type { SealedRows } from '#engine/segment/sealed-rows.js'
+import { deletedRows, planSealedSegment, type SegmentInput } from '#engine/segment/write-sealed.js'
+import type { Jobs } from '#nodes/data/jobs.js'
+import { putSegment } from '#nodes/data/put-segment.js'
+
+/** Writes rows that left a growing segment as a sealed segment. Retry: the same rows give the same objects. */
+export async function flush(
+  jobs: Jobs,
+  segmentId: number,
+  schema: TableSchema,
+  rows: SealedRows,
+  context: Context,
+): Promise<SegmentManifest> {
+  checkCancelled(context)
+  const { tableId, incarnation, shard, batch, rowIds, inserted, deleted } = rows
+  invariant(
+    'SEG-6',
+    tableId === schema.tableId && incarnation === schema.incarnation,
+    'rows of another table',
+  )
+  invariant('SEG-6', rowIds.length === batch.rowCount, 'row ids do not fit the rows')
+  const runs = wholeRun(batch.rowCount)
+  const input = inputOf(rows, schema)
+  const plan = await planSealedSegment(segmentId, shard, schema, [input], runs, jobs.pause)
+  const deletes = deletedRows(rowIds, deleted.subarray(0, rowIds.length))
+  return await putSegment(jobs.writer, { segmentId, shard, schema }, plan, deletes, context)
+}
+
+function inputOf({ attnums, batch, rowIds, inserted }: SealedRows, schema: TableSchema): SegmentInput {
+  return {
+    rowIds,
+    inserted,
+    column(attnum) {
+      const column = batch.columns[attnums.indexOf(attnum)]
+      if (column !== undefined) return column
+      const added = schema.columns.find((candidate) => candidate.attnum === attnum)
+      invariant('SEG-6', added !== undefined, () => `no column ${attnum}`)
+      return missingColumn(added, batch.rowCount)
+    },
+  }
+}
