@@ -1,0 +1,136 @@
+// The built HNSW index of one vector column of one segment: one block of memory, the same bytes as the file.
+// docs/formats/hnsw.md draws it. Immutable; searched by many threads at once.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bits.h"
+#include "hnsw/quantizer.h"
+#include "kernels/pgvector.h"
+
+namespace elanus {
+
+constexpr uint32_t kNoRow = 0xffffffff;
+
+struct HnswSection {
+  uint64_t offset, size, checksum;
+};
+enum HnswSectionId { kQuantizer, kCodes, kBaseLinks, kUpperOffsets, kUpperLinks, kInGraph, kSectionCount };
+
+struct HnswHeader {
+  char magic[8];
+  uint32_t version;
+  uint32_t header_size;
+  uint64_t file_size;
+  uint64_t row_count;
+  uint32_t dimensions;
+  uint32_t metric;
+  uint32_t m;
+  uint32_t ef_construction;
+  uint32_t entry_point;
+  uint32_t max_level;
+  uint32_t code_stride;
+  uint32_t code_padded;
+  uint64_t indexed_count;
+  float residual;
+  uint32_t stray_count;
+  uint32_t reserved[8];
+  HnswSection sections[kSectionCount];
+};
+constexpr size_t kHnswHeaderSize = 4096;
+static_assert(sizeof(HnswHeader) == 256, "drawn in docs/formats/hnsw.md");
+
+/** Memory of an index: anonymous (2 MiB pages where the system gives them) or a mapped file. */
+class Block {
+ public:
+  static std::unique_ptr<Block> Allocate(size_t size);
+  static std::unique_ptr<Block> Map(const std::string& path);
+  ~Block();
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0, reserved_ = 0;
+  void* base_ = nullptr;
+};
+
+class HnswIndex {
+ public:
+  /** Takes a block whose header and section bounds hold. @throws NativeError XX001 when they do not. */
+  explicit HnswIndex(std::unique_ptr<Block> block);
+  static std::shared_ptr<HnswIndex> Load(const std::string& path);
+  void Save(const std::string& path) const;
+
+  const HnswHeader& header() const { return *reinterpret_cast<const HnswHeader*>(block_->data()); }
+  Metric metric() const { return static_cast<Metric>(header().metric); }
+  size_t rows() const { return rows_; }
+  size_t dimensions() const { return header().dimensions; }
+  size_t memory() const { return block_->size(); }
+  size_t indexed() const { return header().indexed_count; }
+  /** Rows that are not in the graph though they have a distance (lengths beyond float32): searched one by one. */
+  size_t strays() const { return header().stray_count; }
+  const Quantizer& quantizer() const { return *quantizer_; }
+
+  const uint8_t* Code(uint32_t row) const { return codes_ + static_cast<size_t>(row) * stride_; }
+  size_t stride() const { return stride_; }
+  /** 2m links, ended early by an id >= rows(). */
+  const uint32_t* BaseLinks(uint32_t row) const { return base_links_ + static_cast<size_t>(row) * base_degree_; }
+  size_t base_degree() const { return base_degree_; }
+  /** m links of a level >= 1, or nullptr (also for damaged offsets: a bad byte must not crash). */
+  const uint32_t* UpperLinks(uint32_t row, uint32_t level) const {
+    uint32_t at = upper_offsets_[row];
+    if (at == kNoRow) return nullptr;
+    uint64_t begin = static_cast<uint64_t>(at) + static_cast<uint64_t>(level - 1) * header().m;
+    if (begin + header().m > upper_size_) return nullptr;
+    return upper_links_ + begin;
+  }
+  /** nullptr: every row is in the graph. */
+  const uint64_t* in_graph() const { return in_graph_; }
+
+  /** cosine: the normalised query; otherwise as it is. */
+  void ToIndexSpace(const float* query, std::vector<float>* out) const;
+
+ private:
+  std::unique_ptr<Block> block_;
+  std::unique_ptr<Quantizer> quantizer_;
+  size_t rows_, stride_, base_degree_, upper_size_;
+  const uint8_t* codes_;
+  const uint32_t* base_links_;
+  const uint32_t* upper_offsets_;
+  const uint32_t* upper_links_;
+  const uint64_t* in_graph_;
+};
+
+struct BuildInput {
+  const float* values;
+  const uint8_t* validity;  // nullptr: no NULLs
+  size_t rows, dimensions;
+  Metric metric;
+  size_t m, ef_construction;
+};
+
+/** A build as slices that several pool threads run; the last one to end calls `done` (with an error's text or empty). */
+class HnswBuild : public std::enable_shared_from_this<HnswBuild> {
+ public:
+  HnswBuild(const BuildInput& input, size_t threads, std::function<bool()> stopped);
+  ~HnswBuild();
+  void Start(std::function<void(std::shared_ptr<HnswIndex>, std::string)> done);
+  size_t rows_done() const { return rows_done_.load(std::memory_order_relaxed); }
+  void Abort() { aborted_ = true; }
+
+ private:
+  struct State;
+  bool Slice();
+  void Prepare();
+  void FinishGraph();
+  std::shared_ptr<HnswIndex> Repack();
+  std::unique_ptr<State> state_;
+  std::atomic<size_t> rows_done_{0};
+  std::atomic<bool> aborted_{false};
+};
+
+}  // namespace elanus
