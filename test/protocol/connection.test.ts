@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
+// @ts-expect-error: the package has no declarations
 import Cursor from 'pg-cursor'
 import { expect, test } from 'vitest'
 import { DatabaseError } from '#base/errors.js'
@@ -207,6 +208,18 @@ test('a cancel request with the right key aborts the statement, with a wrong key
   }
 })
 
+test('a session aborts its own statement, and the first reason counts', async () => {
+  await using toy = await openToy()
+  const client = await RawClient.started(toy.port)
+  client.send((writer) => writeQuery(writer, 'timeout'))
+  expect(errorIn(await client.until('Z')).message).toBe(
+    'canceling statement due to statement timeout',
+  )
+  client.send((writer) => writeQuery(writer, 'later alive'))
+  expect(kinds(await client.until('Z'))).toBe('T D C Z')
+  client.destroy()
+})
+
 test('a client that vanishes aborts its statement; one that said Terminate does not', async () => {
   await using toy = await openToy()
   for (const leave of ['destroy', 'end'] as const) {
@@ -354,7 +367,7 @@ test('a client that sends faster than it is served is not read any further', asy
   await using toy = await openToy()
   const client = await RawClient.started(toy.port)
   client.send((writer) => writeQuery(writer, 'wait'))
-  const megabyte = `select ${'x'.repeat(1 << 20)}`
+  const megabyte = `begin ${'x'.repeat(1 << 20)}`
   for (let count = 0; count < 64; count += 1) client.send((writer) => writeQuery(writer, megabyte))
   await sleep(300)
   expect(client.socket.writableLength).toBeGreaterThan(30e6)

@@ -78,6 +78,14 @@ export class RawClient {
     return this.#complete()
   }
 
+  /** What has arrived and was not taken. @throws when it is no sequence of messages */
+  received(): Received[] {
+    if (this.#received.subarray(0, 1).toString() === 'N' && this.#received[1] !== 0) {
+      this.#received = this.#received.subarray(1) // the answer to an SSLRequest
+    }
+    return this.#complete()
+  }
+
   /** Raw bytes that are no message ('N' to an SSLRequest). */
   async bytes(count: number): Promise<Buffer> {
     while (this.#received.length < count && !this.ended) await this.#more()

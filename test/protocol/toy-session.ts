@@ -19,6 +19,7 @@ import type {
  *   rows <n>          n rows of 100 bytes, waiting where the client is slow
  *   notice <text>     a notice
  *   wait              until aborted
+ *   timeout           the same, and aborts itself
  *   deaf              until release() of the log, whatever is aborted
  *   error, fatal, crash
  *   copy in, copy in <n> (fails after n chunks), copy out <n>
@@ -145,6 +146,9 @@ export class ToySession implements Session {
         this.#request.client.notify(this.#request.processId, 'toy', argument)
         return out.commandComplete('NOTIFY')
       case 'wait':
+        return untilAborted(context.signal)
+      case 'timeout':
+        context.abort(new DatabaseError('57014', 'canceling statement due to statement timeout'))
         return untilAborted(context.signal)
       case 'deaf':
         return this.#log.released

@@ -84,7 +84,7 @@ export class ByteWriter {
 
   /** UTF-8 without terminator. */
   text(value: string): void {
-    this.#reserve(value.length * 3)
+    this.#reserve(utf8BytesMax(value))
     this.#length += this.#writeText(value)
   }
 
@@ -97,7 +97,7 @@ export class ByteWriter {
 
   /** int32 length, then UTF-8. */
   textWithLength(value: string): void {
-    this.#reserve(4 + value.length * 3)
+    this.#reserve(4 + utf8BytesMax(value))
     const lengthAt = this.#length
     this.#length += 4
     const written = this.#writeText(value)
@@ -163,4 +163,9 @@ export class ByteWriter {
     this.#bytes.copy(grown, 0, 0, this.#length)
     this.#bytes = grown
   }
+}
+
+/** Bytes that suffice for the text: a cheap bound for short ones, the exact count where a bound would waste memory. */
+function utf8BytesMax(value: string): number {
+  return value.length < 16_384 ? value.length * 3 : Buffer.byteLength(value, 'utf8')
 }

@@ -9,7 +9,7 @@ import {
   ScramExchange,
 } from '#net/pgwire/scram.js'
 
-/** The exchange of RFC 7677, section 3; its server nonce is the base64 of no bytes, so it goes in as text. */
+/** From the example of RFC 7677, section 3: user `user`, password `pencil`. */
 const rfc = {
   salt: Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64'),
   clientNonce: 'rOprNGfwEbeRWgbNEkqO',
