@@ -173,6 +173,7 @@ export class Connection {
       this.#say(error)
     }
     this.#dispatcher = undefined
+    this.#outbox.flush() // the client need not wait for what closing takes
     try {
       await session.close()
     } catch (error) {

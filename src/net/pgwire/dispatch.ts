@@ -122,7 +122,6 @@ export class Dispatcher {
         )
       case 'sync':
         this.#skipping = false
-        this.#inBatch = false
         return this.#simple((statement) => session.sync(out, statement))
       case 'flush':
         this.flush()
@@ -144,6 +143,7 @@ export class Dispatcher {
 
   /** Query, FunctionCall, Sync: ReadyForQuery follows, whatever happens. */
   #simple(run: (statement: StatementContext) => Awaitable): Promise<void> | undefined {
+    this.#inBatch = false
     return this.#attempt(
       run,
       () => this.#readyForQuery(),
