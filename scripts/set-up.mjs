@@ -64,8 +64,16 @@ const steps = [
   },
   {
     name: 'catalog snapshot',
-    inputs: [...snapshotScripts(), 'sql', 'package-lock.json'],
-    outputs: snapshotScripts().length === 0 ? [] : ['build/snapshot'],
+    inputs: [
+      'scripts/make-snapshot.ts',
+      'src/postgres/make-snapshot.ts',
+      'src/postgres/snapshot-bundle.ts',
+      'src/postgres/start-options.ts',
+      'src/postgres/tar.ts',
+      'sql',
+      'package-lock.json',
+    ],
+    outputs: ['build/snapshot/postgres.snapshot'],
     run: buildSnapshot,
   },
 ]
@@ -330,15 +338,7 @@ async function buildTypeScript() {
 
 // 5. catalog snapshot
 
-function snapshotScripts() {
-  return ['scripts/make-snapshot.mjs', 'scripts/make-snapshot.ts'].filter((path) =>
-    existsSync(join(root, path)),
-  )
-}
-
 async function buildSnapshot() {
-  const script = snapshotScripts()[0]
-  if (script === undefined) return
-  const loader = script.endsWith('.ts') ? ['--import', 'tsx', '--conditions=source'] : []
-  await runLogged('catalog snapshot', process.execPath, [...loader, script], { cwd: root })
+  const args = ['--import', 'tsx', '--conditions=source', 'scripts/make-snapshot.ts']
+  await runLogged('catalog snapshot', process.execPath, args, { cwd: root })
 }

@@ -66,6 +66,7 @@ export function drawFilters(figures: BenchFigures, names: readonly string[]): st
             dashed: i > 0,
             points: filtered
               .filter(isOurs)
+              .sort((a, b) => b.share - a.share)
               .map((one) => ({
                 x: one.share,
                 y: one.queriesPerSecond,
