@@ -363,6 +363,19 @@ test('a slow reader stops the session, and its leaving frees it', async () => {
   await eventually(() => toy.log.open === 0)
 })
 
+test('a session that waits for a slow reader can be cancelled', async () => {
+  await using toy = await openToy()
+  const client = await RawClient.started(toy.port)
+  client.socket.pause()
+  client.send((writer) => writeQuery(writer, 'rows 300000'))
+  await sleep(200)
+  toy.server.cancel(toy.log.requests[0]?.processId ?? 0)
+  await eventually(() => toy.log.failures.length === 1)
+  client.socket.resume()
+  expect(errorIn(await client.until('Z')).sqlState).toBe('57014')
+  client.destroy()
+})
+
 test('a client that sends faster than it is served is not read any further', async () => {
   await using toy = await openToy()
   const client = await RawClient.started(toy.port)
@@ -439,23 +452,23 @@ test('stop: the idle go at once, the busy when done, the stubborn at the deadlin
   deaf.send((writer) => writeQuery(writer, 'deaf'))
   await eventually(() => toy.log.statements.includes('deaf'))
   const before = Date.now()
-  const stopped = toy.server.stop(300)
+  const stopped = toy.server.stop(1500)
   expect(errorIn(await idle.untilEnd())).toMatchObject({
     sqlState: '57P01',
     message: 'terminating connection due to administrator command',
     fields: { severity: 'FATAL' },
   })
-  expect(Date.now() - before).toBeLessThan(200)
+  expect(Date.now() - before).toBeLessThan(1000)
   await expect(RawClient.connect(toy.port)).rejects.toThrow()
   busy.send((writer) => writeQuery(writer, 'select more'))
   await busy.until('Z')
   busy.send((writer) => writeQuery(writer, 'commit'))
   expect(kinds(await busy.untilEnd())).toBe('C Z E')
-  expect(Date.now() - before).toBeLessThan(280)
+  expect(Date.now() - before).toBeLessThan(1450)
   expect(errorIn(await waiting.untilEnd()).sqlState).toBe('57P01')
   await deaf.untilEnd()
   await stopped
-  expect(Date.now() - before).toBeLessThan(4000)
+  expect(Date.now() - before).toBeLessThan(6000)
   toy.log.release()
   await eventually(() => toy.log.open === 0)
 })

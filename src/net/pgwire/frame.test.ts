@@ -373,5 +373,5 @@ test('COPY costs little: 64 MB of 100-byte messages in chunks of 64 KiB', () => 
   }
   const { user, system } = process.cpuUsage(before)
   expect(bytesOut).toBe((64e6 / 100) * 95)
-  expect((user + system) / 1e6).toBeLessThan(0.4) // 0.03 s on an idle machine
+  expect((user + system) / 1e6).toBeLessThan(1) // 0.03 s on an idle machine
 })
