@@ -2,7 +2,7 @@
 const engineOrder = ['columnar', 'types', 'plan', 'index', 'segment', 'exec']
 const nodes = ['proxy', 'coordinator', 'streaming', 'query', 'data']
 const adapters = '^src/storage/[^/]+/[^/]+/'
-const tests = '[.](test|test-d|bench|conformance)[.]ts$|^src/.*[.]?fixture[.]ts$'
+const tests = '[.](test|test-d|bench|conformance|arbitrary)[.]ts$'
 const forbid = (name, from, to) => ({ name, severity: 'error', from, to })
 
 module.exports = {
