@@ -53,7 +53,7 @@ export class KeyIndex {
     const from = this.#rowCount
     if (toRow <= from) return
     invariant('KEY-2', columns.length === this.attnums.length, 'columns of another key')
-    this.#reserve(toRow)
+    this.reserve(toRow)
     const hashes = new Uint32Array(toRow - from)
     hashKeyRows(columns, this.#typeNames, from, toRow, hashes)
     const skipNulls = !this.#nullsNotDistinct && columns.some(({ validity }) => validity !== undefined)
@@ -87,8 +87,8 @@ export class KeyIndex {
     this.#hashes[slot] = hash
   }
 
-  /** Room for `rows` rows: slots for all of them as if every key were new. */
-  #reserve(rows: number): void {
+  /** Makes room for `rows` rows in all, as if every key were new. */
+  reserve(rows: number): void {
     if (rows > this.#older.length) {
       const grown = new Int32Array(Math.max(rows, this.#older.length * 2, 64))
       grown.set(this.#older)

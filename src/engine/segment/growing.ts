@@ -51,6 +51,8 @@ export class GrowingSegment {
   closed = false
   /** Log position at or before that of every row in here. */
   firstPosition = Number.POSITIVE_INFINITY
+  /** Monotonic milliseconds of the last append, for the seal policy; whoever appends sets it. */
+  lastAppendMs = 0
   /** Rows of stages have been here: the newest version of a key need not be the one that committed last. */
   hadStages = false
   readonly #native: NativeSegment

@@ -1,0 +1,28 @@
+/** Partial aggregates over segments: one native call. */
+import { checkCancelled, type Context } from '#base/context.js'
+import { prepareFragment, report } from '#engine/exec/native-request.js'
+import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import type { Native } from '#engine/index/native.js'
+import type { AggregateFragment, AggregatePart } from '#engine/plan/fragment.js'
+
+export async function aggregateSegments(
+  native: Native,
+  segments: readonly ReadableSegment[],
+  fragment: AggregateFragment,
+  context: Context,
+): Promise<AggregatePart> {
+  checkCancelled(context)
+  const { aggregates } = fragment
+  const attnums = aggregates.flatMap(({ kind, attnum }) => (kind === 'countStar' ? [] : [attnum]))
+  const prepared = prepareFragment(segments, fragment, attnums)
+  const reports = [
+    ...prepared.segments.map((segment) => report(segment, 'filter', 0, segment.rowCount)),
+    ...prepared.skipped,
+  ]
+  if (prepared.segments.length === 0) {
+    return { values: aggregates.map(() => ({ count: 0, value: null })), segments: reports }
+  }
+  const values = await native.aggregate({ ...prepared.request, aggregates })
+  checkCancelled(context)
+  return { values, segments: reports }
+}
