@@ -23,6 +23,11 @@ const checks = [
     args: ['src', '--config', '.dependency-cruiser.cjs', '--output-type', 'err'],
   },
   { name: 'dead code', command: 'knip/bin/knip.js', args: ['--no-progress'] },
+  {
+    name: 'settings in README',
+    command: 'tsx/dist/cli.mjs',
+    args: ['--conditions=source', 'scripts/settings-table.ts', '--check'],
+  },
 ]
 
 /** @returns {Promise<{ passed: number, failed: number }>} */

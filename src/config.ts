@@ -292,19 +292,35 @@ function environmentName(name: string): string {
   return `ELANUS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 }
 
-/** The table that --help prints. */
-export function describeSettings(machine: Machine): string {
-  const rows = Object.entries<Setting<unknown>>(settingsFor(machine)).map(([name, one]) => ({
+export interface ListedSetting {
+  readonly name: string
+  /** With its placeholder; '' when there is only the variable. */
+  readonly flag: string
+  readonly variable: string
+  readonly meaning: string
+  readonly defaultText: string | undefined
+}
+
+/** Every setting in the order in which people need them. */
+export function listSettings(machine: Machine): readonly ListedSetting[] {
+  return Object.entries<Setting<unknown>>(settingsFor(machine)).map(([name, one]) => ({
+    name,
     flag: one.hasFlag ? `${flagName(name)} ${one.placeholder}` : '',
     variable: environmentName(name),
-    meaning: one.defaultText === undefined ? one.meaning : `${one.meaning} (${one.defaultText})`,
+    meaning: one.meaning,
+    defaultText: one.defaultText,
   }))
-  const flagWidth = Math.max(...rows.map((row) => row.flag.length))
-  const variableWidth = Math.max(...rows.map((row) => row.variable.length))
-  return rows
-    .map(
-      (row) =>
-        `  ${row.flag.padEnd(flagWidth)}  ${row.variable.padEnd(variableWidth)}  ${row.meaning}`,
-    )
+}
+
+/** What --help prints. */
+export function describeSettings(machine: Machine): string {
+  const settings = listSettings(machine)
+  const flagWidth = Math.max(...settings.map(({ flag }) => flag.length))
+  const variableWidth = Math.max(...settings.map(({ variable }) => variable.length))
+  return settings
+    .map(({ flag, variable, meaning, defaultText }) => {
+      const explained = defaultText === undefined ? meaning : `${meaning} (${defaultText})`
+      return `  ${flag.padEnd(flagWidth)}  ${variable.padEnd(variableWidth)}  ${explained}`
+    })
     .join('\n')
 }
