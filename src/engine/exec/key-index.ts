@@ -11,7 +11,7 @@
  * nullsNotDistinct. Columns are passed in every call because a growing segment replaces its buffers; their values below
  * `rowCount` must not change.
  *
- * Measured: 340,000 int8 keys are indexed in about 25 ms; a look-up takes about 0.1 µs.
+ * Measured: 340,000 int8 keys are indexed in 30 ms; a look-up takes about 0.25 µs, with making its probe 2 µs.
  */
 import { invariant } from '#base/errors.js'
 import type { Column, Datum } from '#engine/columnar/column.js'

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import type { Column, ColumnBatch, ColumnKind } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
+import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
 const typeNames: Readonly<Record<ColumnKind, string>> = {
   bool: 'bool',
@@ -138,4 +139,15 @@ export function rowsArbitrary(
       deleted: Float64Array.from(rows, ({ inserted, deleted }) => Math.max(inserted, deleted)),
     }
   })
+}
+
+/** The rows as a growing segment hands them out when it is sealed. */
+export function sealedRows(rows: RandomRows, table: TableSchema): SealedRows {
+  return {
+    tableId: table.tableId,
+    shard: 0,
+    incarnation: table.incarnation,
+    attnums: table.columns.map(({ attnum }) => attnum),
+    ...rows,
+  }
 }
