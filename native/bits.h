@@ -30,6 +30,7 @@ class Bitset {
   size_t words() const { return words_.size(); }
   bool Test(size_t i) const { return TestBit(words_.data(), i); }
   void Set(size_t i) { words_[i >> 6] |= uint64_t{1} << (i & 63); }
+  void Clear(size_t i) { words_[i >> 6] &= ~(uint64_t{1} << (i & 63)); }
   size_t Count() const {
     size_t n = 0;
     for (uint64_t w : words_) n += std::popcount(w);

@@ -103,13 +103,16 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
   } else if (passing) {
     reachable = count;
   }
-  if (index.strays() > 0) {
+  // Only where the graph is used: a scan of the whole column meets them anyway.
+  auto add_strays = [&] {
+    if (index.strays() == 0) return;
     Bitset strays = passing ? *passing : Bitset(index.rows(), true);
     for (size_t w = 0; w < strays.words(); w++) strays.data()[w] &= ~index.in_graph()[w];
     ScanInput scan{&column, &pg_, number, strays.data(), index.rows(), false};
     visited_[number] += static_cast<uint32_t>(ScanColumn(scan, top));
-  }
+  };
   if (reachable == 0) {
+    add_strays();
     strategies_[number] = Strategy::kExact;
     return true;
   }
@@ -131,6 +134,7 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
     strategies_[number] = Strategy::kExact;
     ScanInput scan{&column, &pg_, number, bits, index.rows(), false};
     visited_[number] += static_cast<uint32_t>(ScanCodes(scan, index, code, top));
+    add_strays();
     return true;
   }
 
@@ -158,6 +162,7 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
     PgDistances(pg_, rows, n, distances);
     for (size_t j = 0; j < n; j++) top->Add({distances[j], number, found[i + j].row});
   }
+  add_strays();
   strategies_[number] = Strategy::kIndex;
   return true;
 }

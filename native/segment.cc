@@ -34,6 +34,7 @@ class SaveJob final : public Job {
 }  // namespace
 
 bool Timestamps::AllVisible(size_t rows, double at) const {
+  if (!stable) return false;
   std::lock_guard lock(mutex_);
   for (; seen_ < rows; seen_++) {
     last_inserted_ = std::max(last_inserted_, inserted[seen_]);
@@ -105,6 +106,7 @@ Napi::Value SegmentObject::SetTimestamps(const Napi::CallbackInfo& info) {
   timestamps->inserted = static_cast<const double*>(inserted.data);
   timestamps->deleted = static_cast<const double*>(deleted.data);
   timestamps->capacity = std::min(inserted.length, deleted.length);
+  timestamps->stable = !IsMissing(info[2]) && BooleanOf(info[2], "stable");
   timestamps->inserted_pin = Pin(info[0]);
   timestamps->deleted_pin = Pin(info[1]);
   next->timestamps = std::move(timestamps);

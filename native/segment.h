@@ -51,14 +51,16 @@ struct Column {
   }
 };
 
-/** What is known of the timestamps of rows 0..rows-1: lets most reads skip them. Extended as segments grow. */
+/** Timestamps of rows; stable ones are summed up once, so that most reads need not look at them. */
 class Timestamps {
  public:
   const double* inserted = nullptr;
   const double* deleted = nullptr;
   size_t capacity = 0;
+  /** Nothing below a searched rowCount changes in place. */
+  bool stable = false;
   Pin inserted_pin, deleted_pin;
-  /** Every row of the first `rows` is visible at `at`. Looks at each row once, however often it is asked. */
+  /** Stable and every row of the first `rows` is visible at `at`. Looks at each row once, however often it is asked. */
   bool AllVisible(size_t rows, double at) const;
 
  private:

@@ -72,6 +72,7 @@ struct HnswBuild::State {
   Rows rows;
   Bitset in_graph;
   size_t indexed = 0, strays = 0;
+  std::vector<float> low, high;       // range of every dimension that codes cover
   std::unique_ptr<faiss::HNSW> graph;
   std::vector<omp_lock_t> locks;
   std::vector<uint32_t> order;        // rows, highest level first
@@ -129,6 +130,8 @@ void HnswBuild::Prepare() {
     s.indexed++;
   }
 
+  ChooseRanges();
+
   s.graph = std::make_unique<faiss::HNSW>(static_cast<int>(in.m));
   s.graph->efConstruction = static_cast<int>(in.ef_construction);
   s.graph->rng = faiss::RandomGenerator(12345);
@@ -148,6 +151,66 @@ void HnswBuild::Prepare() {
     for (size_t i = rows.size(); i > 1; i--) std::swap(rows[i - 1], rows[random() % i]);
     s.order.insert(s.order.end(), rows.begin(), rows.end());
     s.level_ends.push_back(s.order.size());
+  }
+}
+
+/**
+ * The range that 8 bits cover, per dimension: least to greatest value, unless a few rows lie far outside of what the rest
+ * needs; those would cost all others their precision and become strays instead (searched one by one).
+ */
+void HnswBuild::ChooseRanges() {
+  State& s = *state_;
+  size_t dim = s.input.dimensions, rows = s.input.rows;
+  s.low.assign(dim, INFINITY);
+  s.high.assign(dim, -INFINITY);
+  std::vector<uint32_t> sample;
+  size_t every = std::max<size_t>(1, s.indexed / 4096), seen = 0;
+  for (size_t i = 0; i < rows; i++) {
+    if (!s.in_graph.Test(i)) continue;
+    const float* row = s.rows.Row(i);
+    for (size_t d = 0; d < dim; d++) {
+      s.low[d] = std::min(s.low[d], row[d]);
+      s.high[d] = std::max(s.high[d], row[d]);
+    }
+    if (seen++ % every == 0) sample.push_back(static_cast<uint32_t>(i));
+  }
+  if (s.indexed == 0) {
+    s.low.assign(dim, 0);
+    s.high.assign(dim, 0);
+    return;
+  }
+  if (sample.size() < 256) return;
+  std::vector<float> values(sample.size()), centre(dim), half(dim);
+  size_t cut = std::max<size_t>(1, sample.size() / 500);
+  for (size_t d = 0; d < dim; d++) {
+    for (size_t i = 0; i < sample.size(); i++) values[i] = s.rows.Row(sample[i])[d];
+    std::nth_element(values.begin(), values.begin() + cut, values.end());
+    float below = values[cut];
+    std::nth_element(values.begin(), values.end() - 1 - cut, values.end());
+    float above = values[values.size() - 1 - cut];
+    centre[d] = below + (above - below) / 2;
+    half[d] = (above - below) / 2;
+  }
+  size_t strays_max = std::max<size_t>(8, s.indexed / 2000);
+  for (float factor : {2.f, 4.f, 16.f}) {
+    std::vector<uint32_t> outside;
+    for (size_t i = 0; i < rows && outside.size() <= strays_max; i++) {
+      if (!s.in_graph.Test(i)) continue;
+      const float* row = s.rows.Row(i);
+      bool out = false;
+      for (size_t d = 0; d < dim; d++) out |= std::fabs(row[d] - centre[d]) > factor * half[d];
+      if (out) outside.push_back(static_cast<uint32_t>(i));
+    }
+    if (outside.size() > strays_max) continue;
+    if (outside.empty()) return;
+    for (size_t d = 0; d < dim; d++) {
+      s.low[d] = std::max(s.low[d], centre[d] - factor * half[d]);
+      s.high[d] = std::min(s.high[d], centre[d] + factor * half[d]);
+    }
+    for (uint32_t row : outside) s.in_graph.Clear(row);
+    s.strays += outside.size();
+    s.indexed -= outside.size();
+    return;
   }
 }
 
@@ -306,20 +369,9 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
   // Range of every dimension → middle and step.
   auto* middle = reinterpret_cast<float*>(base + h.sections[kQuantizer].offset);
   float* step = middle + in.dimensions;
-  std::vector<float> low(in.dimensions, INFINITY), high(in.dimensions, -INFINITY);
-  for (size_t i = 0; i < in.rows; i++) {
-    if (!s.in_graph.Test(i)) continue;
-    const float* row = s.rows.Row(i);
-    for (size_t d = 0; d < in.dimensions; d++) {
-      low[d] = std::min(low[d], row[d]);
-      high[d] = std::max(high[d], row[d]);
-    }
-  }
+  const std::vector<float>&low = s.low, &high = s.high;
   float widest = 0;
-  for (size_t d = 0; d < in.dimensions; d++) {
-    if (!s.indexed) low[d] = high[d] = 0;
-    widest = std::max(widest, high[d] - low[d]);
-  }
+  for (size_t d = 0; d < in.dimensions; d++) widest = std::max(widest, high[d] - low[d]);
   for (size_t d = 0; d < in.dimensions; d++) {
     bool l1 = in.metric == Metric::kL1;
     middle[d] = l1 ? low[d] : low[d] + (high[d] - low[d]) / 2;

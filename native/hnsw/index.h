@@ -71,7 +71,7 @@ class HnswIndex {
   size_t dimensions() const { return header().dimensions; }
   size_t memory() const { return block_->size(); }
   size_t indexed() const { return header().indexed_count; }
-  /** Rows that are not in the graph though they have a distance (lengths beyond float32): searched one by one. */
+  /** Rows that are not in the graph though they have a distance (far outside of what the others span): searched one by one. */
   size_t strays() const { return header().stray_count; }
   const Quantizer& quantizer() const { return *quantizer_; }
 
@@ -126,7 +126,7 @@ class HnswBuild : public std::enable_shared_from_this<HnswBuild> {
   struct State;
   bool Slice();
   void Prepare();
-  void FinishGraph();
+  void ChooseRanges();
   std::shared_ptr<HnswIndex> Repack();
   std::unique_ptr<State> state_;
   std::atomic<size_t> rows_done_{0};

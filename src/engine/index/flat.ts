@@ -6,7 +6,12 @@ import type { Metric } from '#engine/columnar/schema.js'
  * What pgvector's operator returns: float32 accumulation in element order, each operation rounded (pgvector 0.8,
  * src/vector.c without contraction), then double. `query` against `values[offset .. offset + query.length]`.
  */
-export function pgDistance(metric: Metric, query: Float32Array, values: Float32Array, offset = 0): number {
+export function pgDistance(
+  metric: Metric,
+  query: Float32Array,
+  values: Float32Array,
+  offset = 0,
+): number {
   const f = Math.fround
   let sum = 0
   let queryNorm = 0
@@ -62,18 +67,30 @@ export interface FlatResult {
 }
 
 /** The k nearest rows of all parts; NULL and NaN are no hits; ties in (part, row) order. */
-export function searchFlat(parts: readonly FlatPart[], metric: Metric, query: Float32Array, k: number): FlatResult {
-  const hits: { readonly segment: number; readonly ordinal: number; readonly distance: number }[] = []
+export function searchFlat(
+  parts: readonly FlatPart[],
+  metric: Metric,
+  query: Float32Array,
+  k: number,
+): FlatResult {
+  const hits: { readonly segment: number; readonly ordinal: number; readonly distance: number }[] =
+    []
   parts.forEach(({ column, rowCount, passes }, segment) => {
     for (let ordinal = 0; ordinal < rowCount; ordinal++) {
       const valid =
-        column.validity === undefined || (((column.validity[ordinal >> 3] ?? 0) >> (ordinal & 7)) & 1) === 1
+        column.validity === undefined ||
+        (((column.validity[ordinal >> 3] ?? 0) >> (ordinal & 7)) & 1) === 1
       if (!valid || (passes !== undefined && !passes(ordinal))) continue
       const distance = pgDistance(metric, query, column.values, ordinal * column.dimensions)
       if (!Number.isNaN(distance)) hits.push({ segment, ordinal, distance })
     }
   })
-  hits.sort((a, b) => (a.distance === b.distance ? 0 : a.distance - b.distance) || a.segment - b.segment || a.ordinal - b.ordinal)
+  hits.sort(
+    (a, b) =>
+      (a.distance === b.distance ? 0 : a.distance - b.distance) ||
+      a.segment - b.segment ||
+      a.ordinal - b.ordinal,
+  )
   const top = hits.slice(0, k)
   return {
     count: top.length,

@@ -12,9 +12,17 @@ import type { Metric } from '#engine/columnar/schema.js'
 export interface NativeSegment {
   /** Adds or replaces a column. The column's buffers may be longer than rowCount (growing segments). */
   setColumn(attnum: number, column: Column): void
-  /** Insert and delete timestamps per row (delete: +Infinity = live); Float64Array, at least rowCount long. */
-  setTimestamps(inserted: Float64Array, deleted: Float64Array): void
-  /** Attaches a built index for a vector column; undefined detaches. */
+  /**
+   * Insert and delete timestamps per row (delete: +Infinity = live); Float64Array, at least rowCount long. They may
+   * change in place (a row is committed or deleted at a timestamp above every read under way) unless `stable`: then
+   * every change comes as another call, and searches of segments whose rows are all visible need not look at them,
+   * which is most of the cost of an index search. Say `stable` for sealed segments.
+   */
+  setTimestamps(inserted: Float64Array, deleted: Float64Array, stable?: boolean): void
+  /**
+   * Attaches a built index for a vector column; undefined detaches. It is used by searches of exactly its rowCount. A
+   * segment with an index is taken for sealed: its columns change by setColumn only (bitsets of filters are kept).
+   */
   setIndex(attnum: number, indexOid: number, index: NativeIndex | undefined): void
   close(): void
 }
@@ -138,23 +146,37 @@ export interface CopyColumn {
   readonly typeName: string
   readonly typmod: number
   readonly width: number
+  /** For the words of errors: 'missing data for column "x"'. */
+  readonly name?: string
 }
 
 /** A block of whole rows, parsed. On the first bad row: rows before it and the error. */
 export interface CopyBlock {
   readonly rowCount: number
   readonly columns: readonly Column[]
+  /**
+   * Per column: the column holds raw (unescaped) text as kind bytes, whatever kind was asked for, because its type, or
+   * a value in this block, is not parsed natively: PostgreSQL must convert it. Only text and CSV.
+   */
+  readonly textual: readonly boolean[]
+  /** Per column: send format that was not checked (types without a binary reader here). Only binary. */
+  readonly unchecked: readonly boolean[]
+  /** Lines of text consumed, for COPY's context (a CSV value may span several). 0 for binary. */
+  readonly lines: number
   /** Bytes of the input consumed (whole rows only). */
   readonly consumed: number
   /** True when the end-of-data marker (\. or the binary trailer) was consumed. */
   readonly ended: boolean
   readonly error?:
     | {
+        /** Of this block, from 0. */
         readonly row: number
+        /** Position in the column list; its length when the row as a whole is wrong. */
         readonly column: number
         readonly sqlState: string
         readonly message: string
         readonly detail?: string
+        readonly hint?: string
       }
     | undefined
 }
@@ -165,7 +187,14 @@ export interface CopyTextOptions {
   readonly nullString: string
   readonly quote: string
   readonly escape: string
+  /** The session's time zone is UTC: timestamptz without an offset is parsed natively. */
+  readonly utc?: boolean
+  /** Stop after so many rows (1 for a header line). */
+  readonly rowCountMax?: number
 }
+
+/** A column of a result: format 0 text, 1 binary (send format). */
+export type ResultColumn = Column & { readonly typeName: string; readonly format: 0 | 1 }
 
 export interface Native {
   /** Instruction set chosen at run time: 'baseline' | 'avx2' | 'avx512'. ELANUS_SIMD forces a lower one. */
@@ -190,7 +219,12 @@ export interface Native {
   formatFloat4(value: number): string
   formatFloat8(value: number): string
   /** `input` starts at a row (binary: after the file header); may end inside a row. */
-  parseCopyBinary(input: Uint8Array, columns: readonly CopyColumn[]): Promise<CopyBlock>
+  parseCopyBinary(
+    input: Uint8Array,
+    columns: readonly CopyColumn[],
+    /** Nothing follows: a row cut off is 22P04. */
+    final?: boolean,
+  ): Promise<CopyBlock>
   parseCopyText(
     input: Uint8Array,
     columns: readonly CopyColumn[],
@@ -203,6 +237,21 @@ export interface Native {
     rowCount: number,
     rows?: Uint32Array,
   ): Uint8Array
+  /**
+   * Whole DataRow messages of result rows. Text is what PostgreSQL prints with DateStyle ISO, extra_float_digits 1,
+   * bytea_output hex and TimeZone UTC: ask formatsText and the session's settings first.
+   * @throws 0A000 for a text column of a type without native output; 54000 when the messages exceed 2 GB.
+   */
+  encodeDataRows(columns: readonly ResultColumn[], rowCount: number, rows?: Uint32Array): Uint8Array
+  /** Lines of COPY TO text or csv, under the same settings. */
+  encodeCopyText(
+    columns: readonly (Column & { readonly typeName: string })[],
+    rowCount: number,
+    options: CopyTextOptions,
+    rows?: Uint32Array,
+  ): Uint8Array
+  /** Whether text output of the type is native. */
+  formatsText(typeName: string): boolean
 }
 
 const require = createRequire(import.meta.url)

@@ -9,7 +9,9 @@ export type ColumnsByAttnum = ReadonlyMap<number, Column>
 type Truth = boolean | null
 
 export function isValid(column: Column, row: number): boolean {
-  return column.validity === undefined || (((column.validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 1
+  return (
+    column.validity === undefined || (((column.validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 1
+  )
 }
 
 /** The value of a row that is not NULL, in the form of a filter constant. Vectors have none. */
@@ -33,14 +35,20 @@ export function valueAt(column: Column, row: number): FilterValue {
 }
 
 /** Less than zero, zero, greater than zero. Integers compare exactly; with a float both are floats, as in PostgreSQL. */
-export function compareValues(a: FilterValue, b: FilterValue, as: CompareAs, isFloat: boolean): number {
+export function compareValues(
+  a: FilterValue,
+  b: FilterValue,
+  as: CompareAs,
+  isFloat: boolean,
+): number {
   if (a instanceof Uint8Array || b instanceof Uint8Array) {
     if (!(a instanceof Uint8Array && b instanceof Uint8Array) || as === 'native') {
       throw new DatabaseError('XX000', 'filter constant is of the wrong kind')
     }
     return as === 'numeric' ? compareNumerics(a, b) : compareBytes(a, b)
   }
-  if (isFloat || (typeof a === 'number' && typeof b === 'number')) return compareFloats(Number(a), Number(b))
+  if (isFloat || (typeof a === 'number' && typeof b === 'number'))
+    return compareFloats(Number(a), Number(b))
   if (Number.isNaN(a)) return 1
   if (Number.isNaN(b)) return -1
   return a < b ? -1 : a > b ? 1 : 0
@@ -127,13 +135,18 @@ export function evaluateFilter(node: FilterNode, columns: ColumnsByAttnum, row: 
     case 'compare': {
       const column = find(node.attnum)
       if (!isValid(column, row)) return null
-      return holds(node.comparison, compareValues(valueAt(column, row), node.value, node.as, isFloat(column)))
+      return holds(
+        node.comparison,
+        compareValues(valueAt(column, row), node.value, node.as, isFloat(column)),
+      )
     }
     case 'in': {
       const column = find(node.attnum)
       if (!isValid(column, row)) return null
       const value = valueAt(column, row)
-      const found = node.values.some((other) => compareValues(value, other, node.as, isFloat(column)) === 0)
+      const found = node.values.some(
+        (other) => compareValues(value, other, node.as, isFloat(column)) === 0,
+      )
       return found ? true : node.hasNull ? null : false
     }
     case 'like': {
@@ -148,7 +161,10 @@ export function evaluateFilter(node: FilterNode, columns: ColumnsByAttnum, row: 
       const b = find(node.otherAttnum)
       if (!isValid(a, row) || !isValid(b, row)) return null
       const floats = isFloat(a) || isFloat(b)
-      return holds(node.comparison, compareValues(valueAt(a, row), valueAt(b, row), node.as, floats))
+      return holds(
+        node.comparison,
+        compareValues(valueAt(a, row), valueAt(b, row), node.as, floats),
+      )
     }
     case 'distance': {
       const column = find(node.attnum)

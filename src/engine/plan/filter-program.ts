@@ -24,7 +24,14 @@ import type { Metric } from '#engine/columnar/schema.js'
 import type { CompareAs, Comparison, FilterNode, FilterValue } from './filter.js'
 
 const VERSION = 1
-const COMPARISONS: Record<Comparison, number> = { '=': 0, '<>': 1, '<': 2, '<=': 3, '>': 4, '>=': 5 }
+const COMPARISONS: Record<Comparison, number> = {
+  '=': 0,
+  '<>': 1,
+  '<': 2,
+  '<=': 3,
+  '>': 4,
+  '>=': 5,
+}
 const COMPARE_AS: Record<CompareAs, number> = { native: 0, bytes: 1, numeric: 2 }
 const METRICS: Record<Metric, number> = { l2: 0, inner: 1, cosine: 2, l1: 3 }
 
@@ -158,7 +165,7 @@ function writeNode(out: Writer, node: FilterNode): void {
       out.f32s(node.query)
       return
   }
-  return node satisfies never
+  node satisfies never
 }
 
 /** @throws RangeError for a bigint constant outside of int64 or more than 65535 operands of one AND or OR. */
