@@ -25,7 +25,8 @@ describe('splitting', () => {
   })
 
   test('nothing but blanks and comments is no statement', () => {
-    for (const text of ['', ' ', ';', '-- c', '/* c */ ;; ']) expect(parseStatements(text)).toEqual([])
+    for (const text of ['', ' ', ';', '-- c', '/* c */ ;; '])
+      expect(parseStatements(text)).toEqual([])
   })
 
   test('kinds', () => {
@@ -73,16 +74,26 @@ describe('errors have the words, code and position of PostgreSQL', () => {
 describe('trees', () => {
   test('relations are found everywhere, common table expressions are none', () => {
     const names = (sql: string) => collectRelations(tree(sql)).map((r) => r.name)
-    expect(names('select * from a join s.b on true where exists (select from c)')).toEqual(['a', 'b', 'c'])
+    expect(names('select * from a join s.b on true where exists (select from c)')).toEqual([
+      'a',
+      'b',
+      'c',
+    ])
     expect(names('with a as (select * from a) select * from a')).toEqual(['a'])
-    expect(names('with recursive a as (select 1 union select * from a) select * from a, b')).toEqual(['b'])
+    expect(
+      names('with recursive a as (select 1 union select * from a) select * from a, b'),
+    ).toEqual(['b'])
     expect(names('insert into t select * from u')).toEqual(['t', 'u'])
     expect(names('with t as (select 1) insert into t select * from t')).toEqual(['t'])
     expect(names('merge into t using u on t.a = u.a when matched then delete')).toEqual(['t', 'u'])
   })
 
   test('functions and parameters', () => {
-    expect([...collectFunctionNames(tree('select f(1), s.g(h())'))].sort()).toEqual(['f', 'h', 's.g'])
+    expect([...collectFunctionNames(tree('select f(1), s.g(h())'))].sort()).toEqual([
+      'f',
+      'h',
+      's.g',
+    ])
     expect(parameterCount(tree('select $2 where $1'))).toBe(2)
   })
 })
@@ -90,7 +101,12 @@ describe('trees', () => {
 describe('vector literals', () => {
   const vector = `[${Array.from({ length: 100 }, (_, i) => i / 7).join(',')}]`
   test('long ones become parameters', () => {
-    expect(liftVectorLiterals(`select * from t where a = $1 order by e <-> '${vector}'::vector limit 5`, 2)).toEqual({
+    expect(
+      liftVectorLiterals(
+        `select * from t where a = $1 order by e <-> '${vector}'::vector limit 5`,
+        2,
+      ),
+    ).toEqual({
       sql: 'select * from t where a = $1 order by e <-> $2::vector limit 5',
       values: [vector],
     })

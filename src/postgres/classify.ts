@@ -67,7 +67,8 @@ interface RawStatement {
 function parseUncached(text: string): readonly ParsedStatement[] {
   if (text === '') return []
   // PostgreSQL's strings end at a zero byte; the protocol cannot carry one, but a caller could.
-  if (text.includes('\0')) throw new DatabaseError(SqlState.syntaxError, 'syntax error at zero byte')
+  if (text.includes('\0'))
+    throw new DatabaseError(SqlState.syntaxError, 'syntax error at zero byte')
   const raw = (parseRaw(text).stmts ?? []) as readonly RawStatement[]
   const bytes = Buffer.byteLength(text) === text.length ? undefined : Buffer.from(text)
   const out: ParsedStatement[] = []
@@ -104,12 +105,17 @@ function parseRaw(text: string): { readonly stmts?: readonly unknown[] } {
     return parseSync(text) as { readonly stmts?: readonly unknown[] }
   } catch (error) {
     if (hasSqlDetails(error)) {
-      const { message, cursorPosition } = error.sqlDetails ?? { message: error.message, cursorPosition: 0 }
+      const { message, cursorPosition } = error.sqlDetails ?? {
+        message: error.message,
+        cursorPosition: 0,
+      }
       // libpg_query does not tell the SQLSTATE; the grammar's few others can be told by their words.
       throw new DatabaseError(grammarSqlState(message), message, { position: cursorPosition + 1 })
     }
     if (error instanceof RangeError || (error instanceof Error && error.name === 'RuntimeError')) {
-      throw new DatabaseError(SqlState.statementTooComplex, 'stack depth limit exceeded', { cause: error })
+      throw new DatabaseError(SqlState.statementTooComplex, 'stack depth limit exceeded', {
+        cause: error,
+      })
     }
     throw error
   }

@@ -38,7 +38,10 @@ export interface DdlEntry {
   /** TransamVariables->nextOid before it ran. */
   readonly firstOid: number
   /** Settings that matter to DDL (search_path, role, …). */
-  readonly settings: { readonly user: string; readonly gucs: readonly (readonly [string, string])[] }
+  readonly settings: {
+    readonly user: string
+    readonly gucs: readonly (readonly [string, string])[]
+  }
 }
 
 export interface FieldDescription {
@@ -101,6 +104,8 @@ export interface TableInfo {
   /** Options PostgreSQL does not know, kept by us: shards, ttl, … */
   readonly options: ReadonlyMap<string, string>
   readonly ownerName: string
+  /** pg_class.relfilenode: another number after DDL means that PostgreSQL would have rewritten the rows. */
+  readonly fileNumber?: number
 }
 
 export interface TableColumn extends ColumnSchema {
@@ -174,6 +179,11 @@ export interface Evaluation {
   readonly transactionStartMs?: number | undefined
   /** Whether changes of rows are captured; tables (and, by triggers and cascades, others) that may change. */
   readonly captureTables: readonly number[]
+  /**
+   * 'off': referential triggers do not fire (the proxy checks references itself); 'on': they do, over the loaded rows
+   * (ON DELETE CASCADE and the like). Absent: 'off'.
+   */
+  readonly foreignKeys?: 'on' | 'off' | undefined
   /** COPY table FROM STDIN given as the statement: the data (text, csv, binary) in one piece. */
   readonly copyData?: Uint8Array | undefined
 }
@@ -213,10 +223,18 @@ export interface Postgres {
   catalog(): CatalogSnapshot
 
   /** Parameter and result types. pendingDdl as in Evaluation. @throws DatabaseError as PostgreSQL raised it */
-  describe(statement: Statement, settings: SessionSettings, pendingDdl: readonly DdlEntry[]): Promise<Description>
+  describe(
+    statement: Statement,
+    settings: SessionSettings,
+    pendingDdl: readonly DdlEntry[],
+  ): Promise<Description>
 
   /** The generic plan over empty tables with index scans off. Undefined for utility statements. */
-  explain(statement: Statement, settings: SessionSettings, pendingDdl: readonly DdlEntry[]): Promise<PlanNode>
+  explain(
+    statement: Statement,
+    settings: SessionSettings,
+    pendingDdl: readonly DdlEntry[],
+  ): Promise<PlanNode>
 
   /** Runs a statement that reads no user table (catalog queries, SELECT 1) in the catalog instance; changes roll back. */
   catalogQuery(evaluation: Evaluation, context: Context): Promise<EvaluationResult>

@@ -20,9 +20,11 @@ export function liftVectorLiterals(sql: string, first: number): LiftedText {
   if (sql.includes('\\') || sql.includes('/*')) return unchanged
   const values: string[] = []
   const lifted = sql.replace(token, (text: string, _tag: unknown, at: number) => {
-    if (text.length < literalLengthMin || !text.startsWith("'[") || !text.endsWith("]'")) return text
+    if (text.length < literalLengthMin || !text.startsWith("'[") || !text.endsWith("]'"))
+      return text
     // A letter or & before the quote (E'', B'', U&'') or a cast by type name (vector '[…]') keeps it a literal.
-    if (/[\w&$"]\s*$/.test(sql.slice(Math.max(0, at - 32), at)) && !afterKeyword(sql, at)) return text
+    if (/[\w&$"]\s*$/.test(sql.slice(Math.max(0, at - 32), at)) && !afterKeyword(sql, at))
+      return text
     values.push(text.slice(1, -1))
     return `$${first + values.length - 1}`
   })

@@ -31,10 +31,16 @@ export function collectFunctionNames(tree: TreeNode): ReadonlySet<string> {
  * Whether a function of the user's is called by name. Views, operators, casts, defaults and triggers may call one
  * without naming it: only EvaluationResult.touchedUnloaded is certain.
  */
-export function hasUserFunctionCalls(tree: TreeNode, userFunctionNames: ReadonlySet<string>): boolean {
+export function hasUserFunctionCalls(
+  tree: TreeNode,
+  userFunctionNames: ReadonlySet<string>,
+): boolean {
   if (userFunctionNames.size === 0) return false
   for (const name of collectFunctionNames(tree)) {
-    if (userFunctionNames.has(name) || userFunctionNames.has(name.slice(name.lastIndexOf('.') + 1))) {
+    if (
+      userFunctionNames.has(name) ||
+      userFunctionNames.has(name.slice(name.lastIndexOf('.') + 1))
+    ) {
       return true
     }
   }
@@ -105,7 +111,11 @@ function walkRelations(node: TreeNode, hidden: ReadonlySet<string>, out: Relatio
 }
 
 /** Without RECURSIVE a common table expression is seen by those after it only. */
-function walkWith(withClause: TreeNode, hidden: ReadonlySet<string>, out: RelationName[]): Set<string> {
+function walkWith(
+  withClause: TreeNode,
+  hidden: ReadonlySet<string>,
+  out: RelationName[],
+): Set<string> {
   const ctes = ((withClause['ctes'] ?? []) as readonly TreeNode[]).map(
     (item) => (item['CommonTableExpr'] ?? {}) as TreeNode,
   )

@@ -1,0 +1,156 @@
+/**
+ * The catalog instance: schema, Describe, EXPLAIN, catalog queries, DDL. Lost (cancelled, crashed), it is replaced by one
+ * that replays the log; callers wait.
+ */
+import { type Context, checkCancelled } from '#base/context.js'
+import { buildCatalog } from '#postgres/build-catalog.js'
+import type {
+  CatalogSnapshot,
+  DdlEntry,
+  Description,
+  Evaluation,
+  EvaluationResult,
+  PlanNode,
+  Postgres,
+  SessionSettings,
+  Statement,
+} from '#postgres/contract.js'
+import { Instance, type InstanceSource } from '#postgres/instance.js'
+import { ddlEntrySettings, ddlSteps, evaluateJob, jobSettings } from '#postgres/make-jobs.js'
+import { refuseUnsafe, singleStatement } from '#postgres/refuse.js'
+import { runCancellable } from '#postgres/run-cancellable.js'
+import { prepareDdl } from '#postgres/table-options.js'
+
+const firstUserOid = 16384
+
+export class Catalog {
+  readonly #source: InstanceSource
+  /** Entries applied; the version is their number. */
+  readonly #log: DdlEntry[]
+  #instance: Promise<Instance> | undefined
+  #nextOid = firstUserOid
+  #snapshot: CatalogSnapshot | undefined
+  #closed = false
+
+  constructor(source: InstanceSource, log: readonly DdlEntry[]) {
+    this.#source = source
+    this.#log = [...log]
+  }
+
+  async start(): Promise<void> {
+    await this.#open()
+  }
+
+  snapshot(): CatalogSnapshot {
+    if (this.#snapshot === undefined) throw new Error('catalog was not started')
+    return this.#snapshot
+  }
+
+  /** The entries applied so far. Not to be changed; grows. */
+  get log(): readonly DdlEntry[] {
+    return this.#log
+  }
+
+  async describe(
+    statement: Statement,
+    settings: SessionSettings,
+    pendingDdl: readonly DdlEntry[],
+  ): Promise<Description> {
+    singleStatement(statement.sql)
+    const instance = await this.#open()
+    return instance.call({
+      kind: 'describe',
+      statement,
+      settings: jobSettings(settings),
+      pendingDdl: ddlSteps(pendingDdl),
+    })
+  }
+
+  async explain(
+    statement: Statement,
+    settings: SessionSettings,
+    pendingDdl: readonly DdlEntry[],
+  ): Promise<PlanNode> {
+    singleStatement(statement.sql)
+    const instance = await this.#open()
+    const json = await instance.call({
+      kind: 'explain',
+      statement,
+      settings: jobSettings(settings),
+      pendingDdl: ddlSteps(pendingDdl),
+    })
+    const [root] = JSON.parse(json) as [{ Plan: PlanNode }]
+    return root.Plan
+  }
+
+  async query(evaluation: Evaluation, context: Context): Promise<EvaluationResult> {
+    refuseUnsafe(evaluation.statement.sql)
+    const instance = await this.#open()
+    checkCancelled(context)
+    return runCancellable(instance, evaluateJob(evaluation, this.snapshot()), context)
+  }
+
+  async tryDdl(
+    sql: string,
+    settings: SessionSettings,
+    pendingDdl: readonly DdlEntry[],
+  ): ReturnType<Postgres['tryDdl']> {
+    singleStatement(sql)
+    const entrySettings = ddlEntrySettings(settings)
+    const step = prepareDdl({ sql, settings: entrySettings })
+    const instance = await this.#open()
+    const { commandTag, notices, firstOid, catalog } = await instance.call({
+      kind: 'tryDdl',
+      pendingDdl: ddlSteps(pendingDdl),
+      step,
+      nextOid: this.#nextOid,
+    })
+    return {
+      result: { commandTag, notices, entry: { sql, firstOid, settings: entrySettings } },
+      catalog: buildCatalog(catalog, this.#log.length + pendingDdl.length + 1),
+    }
+  }
+
+  async apply(entries: readonly DdlEntry[]): Promise<CatalogSnapshot> {
+    const steps = ddlSteps(entries)
+    const instance = await this.#open()
+    const { nextOid } = await instance.call({ kind: 'apply', steps, atomic: true })
+    this.#log.push(...entries)
+    this.#nextOid = nextOid
+    this.#snapshot = buildCatalog(await instance.call({ kind: 'snapshot' }), this.#log.length)
+    return this.#snapshot
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const instance = await this.#instance?.catch(() => undefined)
+    await instance?.terminate()
+  }
+
+  async #open(): Promise<Instance> {
+    const current = await this.#instance?.catch(() => undefined)
+    if (current !== undefined && !current.dead) return current
+    if (this.#closed) throw new Error('catalog is closed')
+    // Several callers may find it dead: the first one replaces it.
+    if (current === undefined || this.#replaced !== current) {
+      this.#replaced = current
+      this.#instance = this.#replay()
+    }
+    return this.#instance as Promise<Instance>
+  }
+  #replaced: Instance | undefined
+
+  async #replay(): Promise<Instance> {
+    const instance = new Instance('catalog', this.#source)
+    await instance.started()
+    if (this.#log.length > 0) {
+      const steps = ddlSteps(this.#log)
+      const { nextOid } = await instance.call({ kind: 'apply', steps, atomic: false })
+      this.#nextOid = nextOid
+    }
+    if (this.#snapshot === undefined) {
+      this.#snapshot = buildCatalog(await instance.call({ kind: 'snapshot' }), this.#log.length)
+    }
+    return instance
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * A few evaluators and one warm spare. A statement has an evaluator for itself; who comes when all are busy waits in
+ * line. An evaluator that was lost, or has grown too large, is replaced by the spare at once and a new spare is started.
+ * DDL reaches an evaluator before its next run.
+ */
+import { type Context, checkCancelled } from '#base/context.js'
+import type { DdlEntry, EvaluationResult } from '#postgres/contract.js'
+import { Instance, type InstanceSource } from '#postgres/instance.js'
+import type { EvaluateJob } from '#postgres/jobs.js'
+import { ddlSteps } from '#postgres/make-jobs.js'
+import { cancelReason, runCancellable } from '#postgres/run-cancellable.js'
+
+// The memory of an instance never shrinks; at rest it is 128 MB.
+const memoryBytesMax = 640 * 1024 * 1024
+const runCountMax = 1_000_000
+const spareDelayMs = 2_000
+
+interface Evaluator {
+  readonly instance: Instance
+  /** Entries of the log applied. */
+  applied: number
+}
+
+export class EvaluatorPool {
+  readonly #source: InstanceSource
+  readonly #log: () => readonly DdlEntry[]
+  readonly #idle: Evaluator[] = []
+  readonly #line: ((evaluator: Evaluator) => void)[] = []
+  readonly #all = new Set<Instance>()
+  #spare: Promise<Evaluator> | undefined
+  #spareTimer: NodeJS.Timeout | undefined
+  #closed = false
+
+  /** @param log all entries applied so far, in order; grows */
+  constructor(source: InstanceSource, log: () => readonly DdlEntry[]) {
+    this.#source = source
+    this.#log = log
+  }
+
+  /** Evaluators come up in the background; run() waits for the first. */
+  start(count: number): void {
+    for (let i = 0; i < count; i += 1) this.#replace(this.#make())
+    this.#spareTimer = setTimeout(() => this.#startSpare(), spareDelayMs)
+    this.#spareTimer.unref()
+  }
+
+  /** @throws DatabaseError; the signal's reason */
+  async run(job: EvaluateJob, context: Context): Promise<EvaluationResult> {
+    const evaluator = await this.#acquire(context)
+    try {
+      checkCancelled(context)
+      await this.#catchUp(evaluator)
+      checkCancelled(context)
+      return await runCancellable(evaluator.instance, job, context)
+    } finally {
+      this.#release(evaluator)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#spareTimer)
+    await Promise.all([...this.#all].map((instance) => instance.terminate()))
+  }
+
+  #acquire({ signal }: Context): Promise<Evaluator> {
+    const free = this.#idle.pop()
+    if (free !== undefined) return Promise.resolve(free)
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        const at = this.#line.indexOf(take)
+        if (at >= 0) this.#line.splice(at, 1)
+        reject(cancelReason(signal))
+      }
+      const take = (evaluator: Evaluator): void => {
+        signal.removeEventListener('abort', leave)
+        resolve(evaluator)
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      this.#line.push(take)
+    })
+  }
+
+  #release(evaluator: Evaluator): void {
+    const { instance } = evaluator
+    if (this.#closed) return
+    const worn = instance.memoryBytes > memoryBytesMax || instance.runCount > runCountMax
+    if (!instance.dead && !worn) {
+      this.#offer(evaluator)
+      return
+    }
+    this.#all.delete(instance)
+    if (worn) instance.terminate().catch(() => {})
+    const spare = this.#spare ?? this.#make()
+    this.#spare = undefined
+    this.#replace(spare)
+    spare.then(() => this.#startSpare()).catch(() => {})
+  }
+
+  #offer(evaluator: Evaluator): void {
+    const first = this.#line.shift()
+    if (first === undefined) this.#idle.push(evaluator)
+    else first(evaluator)
+  }
+
+  #replace(next: Promise<Evaluator>): void {
+    next
+      .then((evaluator) => this.#offer(evaluator))
+      .catch(() => {
+        // Whoever waits would wait for ever: try again, not in a tight loop.
+        if (!this.#closed) setTimeout(() => this.#replace(this.#make()), 1_000).unref()
+      })
+  }
+
+  #startSpare(): void {
+    if (this.#closed || this.#spare !== undefined) return
+    this.#spare = this.#make()
+    this.#spare.catch(() => {
+      this.#spare = undefined
+    })
+  }
+
+  async #make(): Promise<Evaluator> {
+    const instance = new Instance('evaluator', this.#source)
+    this.#all.add(instance)
+    await instance.started()
+    const evaluator = { instance, applied: 0 }
+    await this.#catchUp(evaluator)
+    return evaluator
+  }
+
+  async #catchUp(evaluator: Evaluator): Promise<void> {
+    const log = this.#log()
+    if (evaluator.applied === log.length) return
+    const { length } = log
+    const steps = ddlSteps(log.slice(evaluator.applied))
+    await evaluator.instance.call({ kind: 'apply', steps, atomic: false })
+    evaluator.applied = length
+  }
+}

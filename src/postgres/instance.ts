@@ -1,0 +1,128 @@
+/** The main thread's handle on an instance in its worker. */
+import { createRequire } from 'node:module'
+import { Worker } from 'node:worker_threads'
+import { DatabaseError, type ErrorFields } from '#base/errors.js'
+import { instanceLost } from '#postgres/instance-lost.js'
+import type { Job, JobResult, Jobs, Reply, WorkerData } from '#postgres/jobs.js'
+import type { InstanceKind } from '#postgres/start-options.js'
+
+/** What every instance starts from; read and compiled once per process. */
+export interface InstanceSource {
+  readonly snapshot: Uint8Array
+  readonly compiled: unknown
+}
+
+// PostgreSQL itself stops at max_stack_depth (2 MB of its own stack); frames in WebAssembly need many times that.
+const stackSizeMb = 64
+
+interface Waiting {
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: Error) => void
+}
+
+export class Instance {
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #started: Promise<void>
+  #nextId = 1
+  #dead = false
+  memoryBytes = 0
+  runCount = 0
+
+  constructor(kind: InstanceKind, source: InstanceSource) {
+    const data: WorkerData = { instanceKind: kind, ...source }
+    this.#worker = startWorker(data)
+    this.#started = new Promise((resolve, reject) => {
+      this.#waiting.set(0, { resolve: () => resolve(), reject })
+    })
+    this.#started.catch(() => {})
+    this.#worker.on('message', (reply: Reply) => this.#receive(reply))
+    this.#worker.on('error', (error) => this.#lose(error))
+    this.#worker.on('exit', () => this.#lose())
+  }
+
+  get dead(): boolean {
+    return this.#dead
+  }
+
+  started(): Promise<void> {
+    return this.#started
+  }
+
+  /** Jobs queue up in the worker in the order of the calls. @throws DatabaseError */
+  call<K extends keyof Jobs>(job: Job & { readonly kind: K }): Promise<JobResult<K>> {
+    if (this.#dead) return Promise.reject(instanceLost())
+    const id = this.#nextId
+    this.#nextId += 1
+    this.runCount += 1
+    return new Promise<unknown>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#worker.postMessage({ id, job })
+    }) as Promise<JobResult<K>>
+  }
+
+  /** Whatever it is doing. Calls that wait fail with `reason`. */
+  async terminate(reason: Error = instanceLost()): Promise<void> {
+    this.#lose(reason)
+    await this.#worker.terminate()
+  }
+
+  /** Keeps the process alive only while it is asked something. */
+  unref(): void {
+    this.#worker.unref()
+  }
+
+  #receive(reply: Reply): void {
+    if (reply.kind === 'ready') {
+      this.#take(0)?.resolve(undefined)
+      return
+    }
+    if (reply.kind === 'dead') {
+      this.#lose(instanceLost(reply.reason))
+      this.#worker.terminate().catch(() => {})
+      return
+    }
+    this.memoryBytes = reply.memoryBytes
+    const waiting = this.#take(reply.id)
+    if (reply.kind === 'result') waiting?.resolve(reply.result)
+    else {
+      const { sqlState, message, fields } = reply.error
+      waiting?.reject(new DatabaseError(sqlState, message, fields as ErrorFields))
+    }
+  }
+
+  #take(id: number): Waiting | undefined {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    return waiting
+  }
+
+  #lose(error?: Error): void {
+    this.#dead = true
+    const reason = error instanceof DatabaseError ? error : instanceLost(error)
+    for (const { reject } of this.#waiting.values()) reject(reason)
+    this.#waiting.clear()
+  }
+}
+
+/** From dist the compiled file; from source (tests, npm run dev) through tsx, which a worker must register itself. */
+function startWorker(workerData: WorkerData): Worker {
+  const resourceLimits = { stackSizeMb }
+  if (!import.meta.url.endsWith('.ts')) {
+    return new Worker(new URL('./instance-worker.js', import.meta.url), {
+      workerData,
+      resourceLimits,
+      execArgv: [],
+    })
+  }
+  const entry = new URL('./instance-worker.ts', import.meta.url).href
+  // require() finds the CommonJS face, which registers with a path of its own that is not there.
+  const api = createRequire(import.meta.url).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs')
+  return new Worker(
+    `import(${JSON.stringify(api)}).then((tsx) => {
+      tsx.register()
+      return import(${JSON.stringify(entry)})
+    })`,
+    { eval: true, workerData, resourceLimits, execArgv: ['--conditions=source'] },
+  )
+}
