@@ -55,7 +55,7 @@ function wholeAppends(records: readonly LogRecord[], round: number): Map<string,
 
 test('WAL-1, WAL-2: what is acknowledged survives SIGKILL, once and whole', async () => {
   const scratch = await scratchDirectory()
-  const start = (round: number) => startChild(appender, [scratch.path, String(round)])
+  const start = (ofRound: number) => startChild(appender, [scratch.path, String(ofRound)])
   let acknowledgedCount = 0
   const deadlineMs = systemRuntime.monotonicMs() + roundsMsMax
   let next = start(0)
