@@ -1,0 +1,102 @@
+/**
+ * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges.
+ * A failing step is tried again, later and later; the next success forgets it.
+ */
+import { type Context, backgroundContext } from '#base/context.js'
+import { buildOne, lacksIndex } from '#nodes/streaming/build-index.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { sealDue, truncateLog } from '#nodes/streaming/checkpoint.js'
+import { compactGroup } from '#nodes/streaming/compact.js'
+import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
+import { allChannels, type StreamingState } from '#nodes/streaming/state.js'
+import type { Wal } from '#storage/wal/wal.js'
+
+const backoffMsMax = 30_000
+
+export interface Background {
+  /** Lets the steps under way be cancelled and waits for them. */
+  stop(): Promise<void>
+}
+
+export function startBackground(
+  state: StreamingState,
+  wal: Wal,
+  logChannel: string,
+  onError: (error: unknown) => void,
+): Background {
+  const stopping = new AbortController()
+  const context: Context = { signal: stopping.signal }
+  const loops = [
+    repeat(state, context, onError, () => seal(state, wal, logChannel)),
+    repeat(state, context, onError, () => improve(state, context)),
+  ]
+  return {
+    async stop() {
+      stopping.abort(new Error('streaming node is stopping'))
+      await Promise.all(loops)
+    },
+  }
+}
+
+async function repeat(
+  state: StreamingState,
+  { signal }: Context,
+  onError: (error: unknown) => void,
+  step: () => Promise<void>,
+): Promise<void> {
+  let pauseMs = state.limits.backgroundIntervalMs
+  for (;;) {
+    try {
+      await state.runtime.sleep(pauseMs, signal)
+    } catch {
+      return
+    }
+    if (signal.aborted || state.failure !== undefined) return
+    try {
+      await step()
+      pauseMs = state.limits.backgroundIntervalMs
+    } catch (error) {
+      if (signal.aborted) return
+      onError(error)
+      pauseMs = Math.min(pauseMs * 2, backoffMsMax)
+    }
+  }
+}
+
+export async function seal(state: StreamingState, wal: Wal, logChannel: string): Promise<void> {
+  await sealDue(state)
+  await truncateLog(state, wal, logChannel)
+}
+
+/** One piece of work per step, so that CREATE INDEX and VACUUM FULL get their turn. */
+export async function improve(
+  state: StreamingState,
+  context: Context = backgroundContext,
+): Promise<void> {
+  await state.building.run(async () => {
+    for (const channel of allChannels(state)) {
+      if (await improveChannel(state, channel, context)) return
+    }
+  })
+}
+
+async function improveChannel(
+  state: StreamingState,
+  channel: Channel,
+  context: Context,
+): Promise<boolean> {
+  const schema = state.tables.get(channel.tableId)?.schema
+  if (schema === undefined) return false
+  const [group] = groupsToCompact(channel.view, schema, state.limits, 'background')
+  if (group !== undefined) {
+    await compactGroup(state, channel, group, context)
+    return true
+  }
+  for (const index of schema.vectorIndexes) {
+    const entry = channel.view.sealed.find((candidate) => lacksIndex(candidate, schema, index))
+    if (entry === undefined) continue
+    await buildOne(state, channel, entry, index, () => {}, context)
+    return true
+  }
+  return false
+}

@@ -1,0 +1,78 @@
+/** Builds vector indexes over flushed segments; searches go on over what is there until the manifest switches. */
+import { checkCancelled, type Context } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
+import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { switchIndexes } from '#nodes/streaming/switch-manifest.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+
+/** CREATE INDEX. Rows of a COPY that is open are indexed in the background, after it has ended. @throws 42704 */
+export async function buildIndex(
+  state: StreamingState,
+  tableId: number,
+  indexOid: number,
+  onProgress: (done: number, total: number) => void,
+  context: Context,
+): Promise<void> {
+  const { channels } = tableOf(state, tableId)
+  for (const channel of channels) {
+    closeGrowing(channel)
+    await flushClosed(state, channel, context)
+  }
+  await state.building.run(async () => {
+    const { schema } = tableOf(state, tableId)
+    const index = schema.vectorIndexes.find((candidate) => candidate.indexOid === indexOid)
+    if (index === undefined) {
+      throw new DatabaseError(
+        SqlState.undefinedObject,
+        `could not open relation with OID ${indexOid}`,
+      )
+    }
+    const wanted = channels.flatMap((channel) =>
+      channel.view.sealed
+        .filter((entry) => lacksIndex(entry, schema, index))
+        .map((entry) => ({ channel, entry })),
+    )
+    const total = wanted.reduce((sum, { entry }) => sum + entry.manifest.rowCount, 0)
+    let done = 0
+    onProgress(0, total)
+    for (const { channel, entry } of wanted) {
+      const progress = (rows: number) => onProgress(done + rows, total)
+      await buildOne(state, channel, entry, index, progress, context)
+      done += entry.manifest.rowCount
+      onProgress(done, total)
+    }
+  })
+}
+
+export function lacksIndex(
+  entry: SealedEntry,
+  schema: TableSchema,
+  index: VectorIndexSchema,
+): boolean {
+  if (isTruncated(entry) || entry.manifest.incarnation !== schema.incarnation) return false
+  return entry.manifest.indexes.every(({ indexOid }) => indexOid !== index.indexOid)
+}
+
+/** Inside state.building. */
+export async function buildOne(
+  state: StreamingState,
+  channel: Channel,
+  entry: SealedEntry,
+  index: VectorIndexSchema,
+  onProgress: (rowsDone: number) => void,
+  context: Context,
+): Promise<void> {
+  checkCancelled(context)
+  checkUsable(state)
+  const table = state.tables.get(channel.tableId)
+  if (table === undefined || channel.dropped) return
+  const { schema } = table
+  const built = await state.dataNode.buildIndex(entry.manifest, schema, index, onProgress, context)
+  const known = new Set(schema.vectorIndexes.map(({ indexOid }) => indexOid))
+  const indexes = built.indexes.filter(({ indexOid }) => known.has(indexOid))
+  await switchIndexes(state, channel, entry, indexes, schema)
+}

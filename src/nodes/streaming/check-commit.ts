@@ -1,0 +1,136 @@
+/** The assertions of a transaction, judged in one step: rows still live, keys free, references there. */
+import type { DatabaseError } from '#base/errors.js'
+import { timestampMax } from '#base/timestamp.js'
+import { encodeKey } from '#engine/columnar/key.js'
+import type { GrowingSegment } from '#engine/segment/growing.js'
+import { checkInserts } from '#nodes/streaming/check-inserts.js'
+import { checkKeys } from '#nodes/streaming/check-keys.js'
+import { checkReference } from '#nodes/streaming/check-reference.js'
+import type { CommitPlan, PlannedWrite } from '#nodes/streaming/commit-plan.js'
+import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
+import { concurrentUpdate, uniqueViolation } from '#nodes/streaming/key-error.js'
+import type { Stage } from '#nodes/streaming/stage.js'
+import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
+
+export type CommitVerdict =
+  | { readonly kind: 'wait'; readonly on: Promise<void> }
+  /** What was looked up is out of date. */
+  | { readonly kind: 'again' }
+  | { readonly kind: 'error'; readonly error: DatabaseError }
+
+export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerdict | undefined {
+  const ownStages = new Set(plan.copies.map((copy) => copy.stage.stageId))
+  for (const write of plan.writes) {
+    if (tableOf(state, write.channel.tableId).schema !== write.schema) return { kind: 'again' }
+    const verdict = checkDeletes(state, plan, write)
+    if (verdict !== undefined) return verdict
+  }
+  for (const write of plan.writes) {
+    const { deletes, truncate } = write
+    const verdict = checkInserts(state, write.check, { deletes, truncate, ownStages })
+    if (verdict.kind !== 'free') return verdict
+  }
+  for (const { stage } of plan.copies) {
+    const verdict = checkSuspects(state, plan, stage)
+    if (verdict !== undefined) return verdict
+  }
+  for (const reference of plan.references) {
+    const verdict = checkReference(state, plan, reference)
+    if (verdict !== undefined) return verdict
+  }
+  return undefined
+}
+
+function checkDeletes(
+  state: StreamingState,
+  plan: CommitPlan,
+  write: PlannedWrite,
+): CommitVerdict | undefined {
+  const { channel, deletes } = write
+  if (channel.pendingTruncate !== undefined && (deletes.length > 0 || write.truncate)) {
+    return { kind: 'wait', on: channel.pendingTruncate.settled }
+  }
+  for (const rowId of deletes) {
+    const deleting = channel.pendingDeletes.get(rowId)
+    if (deleting !== undefined) return { kind: 'wait', on: deleting.settled }
+    if (!channel.isLive(rowId)) return { kind: 'error', error: concurrentUpdate() }
+    if (!state.references.isEmpty && isReferenced(state, plan, write, rowId)) {
+      return { kind: 'error', error: concurrentUpdate() }
+    }
+  }
+  return undefined
+}
+
+/** Someone came to refer to the row after this transaction looked, and the key does not come back. */
+function isReferenced(
+  state: StreamingState,
+  plan: CommitPlan,
+  write: PlannedWrite,
+  rowId: number,
+): boolean {
+  const { tableId } = write.channel
+  const reference = state.references.since(tableId, rowId, plan.request.readAt)
+  if (reference === undefined) return false
+  const key = write.schema.keys.find(({ indexOid }) => indexOid === reference.indexOid)
+  if (key === undefined) return false
+  const typeNames = schemaColumns(write.schema, key.attnums).map(({ typeName }) => typeName)
+  for (const other of plan.writes) {
+    if (other.channel.tableId !== tableId) continue
+    for (const batch of other.inserts) {
+      const columns = keyColumnsOf(other.schema, key, batch)
+      for (let row = 0; row < batch.rowCount; row += 1) {
+        if (encodeKey(columns, row, typeNames) === reference.key) return false
+      }
+    }
+  }
+  return true
+}
+
+/** Staged rows whose keys others had a hand on meanwhile. */
+function checkSuspects(
+  state: StreamingState,
+  plan: CommitPlan,
+  stage: Stage,
+): CommitVerdict | undefined {
+  const { channel } = stage
+  const { schema } = tableOf(state, channel.tableId)
+  if (schema.keys.length === 0) return undefined
+  const write = plan.writes.find((candidate) => candidate.channel === channel)
+  const suspects: Iterable<[GrowingSegment, Iterable<number>]> = stage.isSuspect
+    ? [...stage.segments].map((segment) => [segment, ordinalsOf(segment, stage.stageId)])
+    : stage.suspects
+  for (const [segment, ordinals] of suspects) {
+    for (const ordinal of ordinals) {
+      for (const key of schema.keys) {
+        const index = segment.key(key.indexOid)
+        if (index === undefined) continue
+        const columns = segment.keyColumns(index)
+        const verdict = checkKeys(state, channel, {
+          key,
+          incarnation: schema.incarnation,
+          columns,
+          from: ordinal,
+          to: ordinal + 1,
+          // Sealed segments were asked when the row came, and what was sealed since was growing with us.
+          sealed: new Map(),
+          deletes: write?.deletes ?? new Float64Array(0),
+          truncate: write?.truncate ?? false,
+          ownStages: new Set([stage.stageId]),
+          self: { segment, ordinal },
+        })
+        if (verdict === undefined) continue
+        if (verdict.kind === 'wait') return verdict
+        const values = keyDatums(columns, schemaColumns(schema, key.attnums), ordinal)
+        return { kind: 'error', error: uniqueViolation(schema, key, values) }
+      }
+    }
+  }
+  return undefined
+}
+
+function* ordinalsOf(segment: GrowingSegment, stageId: number): Iterable<number> {
+  for (let ordinal = 0; ordinal < segment.rowCount; ordinal += 1) {
+    if (segment.insertedAt(ordinal) !== timestampMax) continue
+    if (segment.pendingStage(ordinal) === stageId) yield ordinal
+  }
+}

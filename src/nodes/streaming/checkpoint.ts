@@ -1,0 +1,93 @@
+/**
+ * Moves the beginning of the log: what is below is in sealed segments and deletes objects, or of no use.
+ *
+ * 1. If the log is too long: seal what holds its older half, write down deletes that do.
+ * 2. Strike truncated segments that no read visits any more.
+ * 3. Find the smallest position still needed; keep DDL from below elsewhere; record the position; truncate.
+ *
+ * Crash between recording and truncating: the log is longer than needed, nothing else.
+ */
+import { backgroundContext } from '#base/context.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { saveDdl } from '#nodes/streaming/ddl-settings.js'
+import { flushClosed } from '#nodes/streaming/flush.js'
+import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
+import { reasonToSeal } from '#nodes/streaming/seal-policy.js'
+import { allChannels, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
+import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
+import type { Wal } from '#storage/wal/wal.js'
+
+/** Position below which the log should be given up; 0 while it is short. */
+export function logHeldTo(state: StreamingState): number {
+  if (state.log.bytesHeld <= state.limits.logBytesMax) return 0
+  return state.log.positionWithin(state.limits.logBytesMax / 2)
+}
+
+/** Seals by policy. */
+export async function sealDue(state: StreamingState): Promise<void> {
+  const held = logHeldTo(state)
+  const nowMs = state.runtime.monotonicMs()
+  for (const channel of allChannels(state)) {
+    for (const segment of channel.view.growing) {
+      if (reasonToSeal(segment, state.limits, nowMs, held) !== undefined) segment.closed = true
+    }
+    if (channel.view.growing.some(({ closed }) => closed)) {
+      await flushClosed(state, channel, backgroundContext)
+    }
+    for (const entry of channel.view.sealed) {
+      if (entry.deletes.unsavedSince < held) await saveDeletes(state, channel, entry)
+    }
+  }
+}
+
+/** CHECKPOINT also writes all deletes down. */
+export async function saveAllDeletes(state: StreamingState, channel: Channel): Promise<void> {
+  for (const entry of channel.view.sealed) await saveDeletes(state, channel, entry)
+}
+
+export async function strikeTruncated(state: StreamingState, channel: Channel): Promise<void> {
+  if (!channel.view.sealed.some(isTruncated)) return
+  await state.switching.run(async () => {
+    const horizon = horizonOf(state)
+    const gone = channel.view.sealed.filter((entry) => isUnreadable(entry, horizon))
+    if (gone.length === 0 || channel.dropped) return
+    const remove = gone.map(({ segmentId }) => segmentId)
+    await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
+    const { growing, sealed } = channel.view
+    channel.switchView(
+      growing,
+      sealed.filter((entry) => !gone.includes(entry)),
+      () => {
+        for (const segmentId of remove) state.queryNode.release(segmentId).catch(() => {})
+      },
+    )
+  })
+}
+
+/** @returns the position that the log begins at now */
+export async function truncateLog(
+  state: StreamingState,
+  wal: Wal,
+  logChannel: string,
+): Promise<number> {
+  const channels = allChannels(state)
+  for (const channel of channels) await strikeTruncated(state, channel)
+  return await state.switching.run(async () => {
+    let needed = state.log.settledBound
+    for (const channel of channels) needed = Math.min(needed, neededPosition(channel))
+    if (needed <= state.logStart) return state.logStart
+    await saveDdl(state, needed)
+    const checkpoints = new Map([[logCheckpoint(logChannel), needed]])
+    for (const channel of channels) {
+      if (channel.dropped || channel.nextRowId === channel.savedRowId) continue
+      checkpoints.set(rowIdCheckpoint(channel.name), channel.nextRowId)
+      channel.savedRowId = channel.nextRowId
+    }
+    await state.coordinator.switchSegments({ add: [], remove: [], checkpoints })
+    await wal.truncate(logChannel, needed)
+    state.log.noteTruncated(needed)
+    state.logStart = needed
+    return needed
+  })
+}

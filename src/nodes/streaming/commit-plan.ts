@@ -1,0 +1,132 @@
+/** A commit request, validated and with its checks prepared: what commit.ts works from. */
+import type { Context } from '#base/context.js'
+import { DatabaseError, InvariantError, SqlState } from '#base/errors.js'
+import type { Column, ColumnBatch } from '#engine/columnar/column.js'
+import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
+import { keyColumns } from '#engine/exec/key-index.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import type { ChannelWrite, CommitRequest, KeyReference } from '#nodes/streaming/contract.js'
+import { schemaColumns } from '#nodes/streaming/key-columns.js'
+import { lookUpSealed, type SealedHits } from '#nodes/streaming/sealed-keys.js'
+import { StagedCopy } from '#nodes/streaming/stage.js'
+import { channelOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+
+export interface PlannedWrite {
+  readonly channel: Channel
+  readonly schema: TableSchema
+  readonly truncate: boolean
+  readonly deletes: Float64Array
+  readonly inserts: readonly ColumnBatch[]
+  readonly check: InsertCheck
+}
+
+export interface PlannedReference {
+  readonly reference: KeyReference
+  readonly schema: TableSchema
+  readonly key: KeyConstraint
+  /** One row. */
+  readonly columns: readonly Column[]
+  readonly channels: readonly Channel[]
+  /** Per channel: the sealed segments looked up, and the row found there. */
+  readonly sealed: { generation: number; hits: SealedHits }[]
+}
+
+export interface CommitPlan {
+  readonly request: CommitRequest
+  readonly writes: readonly PlannedWrite[]
+  readonly references: readonly PlannedReference[]
+  readonly copies: readonly StagedCopy[]
+}
+
+/** @throws 42P01, 0A000 */
+export function planCommit(state: StreamingState, request: CommitRequest): CommitPlan {
+  const writes = mergeWrites(request.writes).map((write) => {
+    const channel = channelOf(state, write.tableId, write.shard)
+    const { schema } = tableOf(state, write.tableId)
+    const inserts = write.inserts.filter((batch) => batch.rowCount > 0)
+    const check = prepareInserts(channel, schema, inserts)
+    return { channel, schema, truncate: write.truncate, deletes: write.deletes, inserts, check }
+  })
+  const copies = request.staged.map((staged) => {
+    if (staged instanceof StagedCopy) return staged
+    throw new InvariantError('TXN-2', 'staged rows of another node')
+  })
+  const references = request.references.map((reference) => planReference(state, reference))
+  return { request, writes, references, copies }
+}
+
+function planReference(state: StreamingState, reference: KeyReference): PlannedReference {
+  const { schema, channels } = tableOf(state, reference.tableId)
+  const key = schema.keys.find((candidate) => candidate.indexOid === reference.indexOid)
+  if (key === undefined) {
+    throw new DatabaseError(
+      SqlState.undefinedObject,
+      `index with OID ${reference.indexOid} does not exist`,
+    )
+  }
+  const columns = keyColumns(schemaColumns(schema, key.attnums), [reference.key])
+  const sealed = channels.map(() => ({ generation: -1, hits: new Map<number, number>() }))
+  return { reference, schema, key, columns, channels, sealed }
+}
+
+/** One write per channel: a transaction may have touched it several times. */
+function mergeWrites(writes: readonly ChannelWrite[]): readonly ChannelWrite[] {
+  if (writes.length < 2) return writes
+  const merged = new Map<string, ChannelWrite>()
+  for (const write of writes) {
+    const name = `${write.tableId}/${write.shard}`
+    const before = merged.get(name)
+    if (before === undefined) {
+      merged.set(name, write)
+      continue
+    }
+    merged.set(name, {
+      ...before,
+      truncate: before.truncate || write.truncate,
+      deletes: Float64Array.from([...before.deletes, ...write.deletes]).sort(),
+      inserts: [...before.inserts, ...write.inserts],
+    })
+  }
+  return [...merged.values()]
+}
+
+/** Asks query nodes what must be asked; undefined when nothing must. */
+export function lookUpPlan(
+  state: StreamingState,
+  plan: CommitPlan,
+  context: Context,
+): Promise<void> | undefined {
+  const waits: Promise<void>[] = []
+  for (const { check } of plan.writes) {
+    const wait = check.lookUp(state, context)
+    if (wait !== undefined) waits.push(wait)
+  }
+  for (const reference of plan.references) {
+    reference.channels.forEach((channel, i) => {
+      const looked = reference.sealed[i]
+      if (looked === undefined || looked.generation === channel.sealedGeneration) return
+      looked.generation = channel.sealedGeneration
+      if (channel.view.sealed.length === 0) return
+      waits.push(
+        lookUpSealed(
+          state,
+          channel,
+          reference.schema,
+          reference.key,
+          reference.columns,
+          1,
+          context,
+        ).then((hits) => {
+          looked.hits = hits
+        }),
+      )
+    })
+  }
+  return waits.length === 0 ? undefined : Promise.all(waits).then(() => {})
+}
+
+/** Segment ids that entering the rows may take. */
+export function segmentsNeeded(plan: CommitPlan): number {
+  return plan.writes.reduce((sum, { inserts }) => sum + inserts.length, 0)
+}

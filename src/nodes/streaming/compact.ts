@@ -1,0 +1,148 @@
+/**
+ * Merges flushed segments of a channel into one, without rows deleted so long ago that no read sees them.
+ *
+ * 1. Write their deletes down, so that the inputs' objects say everything up to a log position.
+ * 2. The data node merges, and builds the indexes that the table has: searches never fall back to scanning.
+ * 3. The coordinator records the new segment instead of the inputs; the query node loads it.
+ * 4. In one step: deletes that came since 1 are passed on, the view switches (SEG-2); inputs are released when unread.
+ *
+ * Crash: before 3 nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log.
+ */
+import type { Context } from '#base/context.js'
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
+import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
+import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
+import { horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+
+/** VACUUM FULL. */
+export async function compact(
+  state: StreamingState,
+  tableId: number,
+  context: Context,
+): Promise<void> {
+  for (const channel of tableOf(state, tableId).channels) {
+    closeGrowing(channel)
+    await flushClosed(state, channel, context)
+    await state.building.run(async () => {
+      const { schema } = tableOf(state, tableId)
+      for (const group of groupsToCompact(channel.view, schema, state.limits, 'all')) {
+        await compactGroup(state, channel, group, context)
+      }
+    })
+  }
+}
+
+/** Inside state.building. @param inputs neighbours by row id, with no growing segment between */
+export async function compactGroup(
+  state: StreamingState,
+  channel: Channel,
+  inputs: readonly SealedEntry[],
+  context: Context,
+): Promise<void> {
+  const { schema } = tableOf(state, channel.tableId)
+  const since = state.log.settledBound
+  for (const entry of inputs) await saveDeletes(state, channel, entry, context)
+  const horizon = horizonOf(state)
+  const dropped = inputs.map((entry) => droppedRows(entry, horizon))
+  const rowCount = inputs.reduce((sum, { manifest }) => sum + manifest.rowCount, 0)
+  const droppedCount = dropped.reduce((sum, rowIds) => sum + rowIds.length, 0)
+  const manifest =
+    droppedCount === rowCount
+      ? undefined
+      : await merge(state, schema, inputs, dropped, context)
+  await state.switching.run(() => replace(state, channel, inputs, dropped, manifest, schema, since))
+}
+
+function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
+  const rowIds: number[] = []
+  for (const [rowId, at] of entry.deletes.entries()) if (at <= horizon) rowIds.push(rowId)
+  return Float64Array.from(rowIds).sort()
+}
+
+async function merge(
+  state: StreamingState,
+  schema: TableSchema,
+  inputs: readonly SealedEntry[],
+  dropped: readonly Float64Array[],
+  context: Context,
+): Promise<SegmentManifest> {
+  await state.segmentIds.ensure(1)
+  const parts = inputs.map((entry, i) => ({
+    manifest: entry.manifest,
+    deletedRowIds: dropped[i] ?? new Float64Array(0),
+  }))
+  let manifest = await state.dataNode.compact(state.segmentIds.take(), schema, parts, context)
+  for (const index of schema.vectorIndexes) {
+    manifest = await state.dataNode.buildIndex(manifest, schema, index, () => {}, context)
+  }
+  return manifest
+}
+
+async function replace(
+  state: StreamingState,
+  channel: Channel,
+  inputs: readonly SealedEntry[],
+  dropped: readonly Float64Array[],
+  manifest: SegmentManifest | undefined,
+  schema: TableSchema,
+  since: number,
+): Promise<void> {
+  const present = inputs.every((entry) => channel.view.sealed.includes(entry))
+  // Truncated or dropped meanwhile: what was merged is garbage.
+  if (channel.dropped || !present || inputs.some(isTruncated)) return
+  await state.coordinator.switchSegments({
+    add: manifest === undefined ? [] : [manifest],
+    remove: inputs.map(({ segmentId }) => segmentId),
+    checkpoints: new Map(),
+  })
+  if (manifest !== undefined) await state.queryNode.load(manifest, schema)
+  const entry = manifest && entryOf(state, manifest, inputs, dropped, since)
+  const { growing, sealed } = channel.view
+  const others = sealed.filter((candidate) => !inputs.includes(candidate))
+  const next = entry === undefined ? others : [...others, entry]
+  next.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
+  channel.switchView(growing, next, () => {
+    for (const { segmentId } of inputs) state.queryNode.release(segmentId).catch(() => {})
+  })
+}
+
+/** All deletes of the inputs but of dropped rows. Which of them the objects hold is not told apart: all are passed on. */
+function entryOf(
+  state: StreamingState,
+  manifest: SegmentManifest,
+  inputs: readonly SealedEntry[],
+  dropped: readonly Float64Array[],
+  since: number,
+): SealedEntry {
+  const deletes = new SealedDeletes()
+  const byTime = new Map<Timestamp, number[]>()
+  let until = timestampMax
+  let untilPosition = Number.POSITIVE_INFINITY
+  inputs.forEach((input, i) => {
+    // A truncation while the coordinator or the query node was waited for.
+    until = Math.min(until, input.until) as Timestamp
+    untilPosition = Math.min(untilPosition, input.untilPosition)
+    const gone = new Set(dropped[i])
+    for (const [rowId, at] of input.deletes.entries()) {
+      if (gone.has(rowId)) continue
+      deletes.add(rowId, at, since)
+      const together = byTime.get(at)
+      if (together === undefined) byTime.set(at, [rowId])
+      else together.push(rowId)
+    }
+  })
+  if (inputs.every((input) => input.deletes.unsavedSince === Number.POSITIVE_INFINITY)) {
+    deletes.unsavedSince = Number.POSITIVE_INFINITY
+  }
+  for (const [at, rowIds] of byTime) {
+    state.queryNode.applyDeletes(manifest.segmentId, Float64Array.from(rowIds).sort(), at)
+  }
+  return { segmentId: manifest.segmentId, manifest, deletes, until, untilPosition }
+}

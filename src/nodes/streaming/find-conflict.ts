@@ -1,0 +1,28 @@
+import type { Context } from '#base/context.js'
+import { findTaken, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import type { ChannelWrite, KeyConflict } from '#nodes/streaming/contract.js'
+import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+
+const none: ReadonlySet<number> = new Set()
+
+/** The first row of the write whose key is taken now; waits for commits under way, not for open COPYs. */
+export async function findConflict(
+  state: StreamingState,
+  write: ChannelWrite,
+  context: Context,
+): Promise<KeyConflict | undefined> {
+  const channel = channelOf(state, write.tableId, write.shard)
+  const { deletes, truncate } = write
+  for (;;) {
+    checkUsable(state)
+    const { schema } = tableOf(state, write.tableId)
+    const check = prepareInserts(channel, schema, write.inserts)
+    await check.lookUp(state, context)
+    const found = findTaken(state, check, { deletes, truncate, ownStages: none }, undefined)
+    if (found === undefined) return undefined
+    if (found.kind === 'wait') await found.on
+    if (found.kind !== 'taken') continue
+    const { key, row, rowId, values } = found
+    return { tableId: write.tableId, indexOid: key.indexOid, row, key: values, rowId }
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * Seals a growing segment: its rows go to object storage, the view hands over.
+ *
+ * 1. Take its committed rows and their deletes as they are now, and the log position up to which that is everything.
+ * 2. The data node writes objects and manifest. Meanwhile the growing segment is read, and still takes deletes.
+ * 3. The coordinator records the manifest and the channel's checkpoint in one step: from here on the segment exists.
+ * 4. The query node loads it.
+ * 5. In one step: deletes that came since 1 are passed on, the view switches (SEG-2). The growing segment goes when its last
+ *    reader has left.
+ *
+ * Crash: before 3 nothing happened, objects without a record are garbage; after 3 replay skips the rows that the segment
+ * covers and applies the deletes that came since 1 again. Retry: same segment id, the later record stands.
+ */
+import { checkCancelled, type Context } from '#base/context.js'
+import { invariant } from '#base/errors.js'
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import type { GrowingSegment } from '#engine/segment/growing.js'
+import { sealRows } from '#engine/segment/growing-seal.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { SealedRows } from '#engine/segment/sealed-rows.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { neededPosition } from '#nodes/streaming/needed-position.js'
+import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
+import { checkUsable, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+
+/** Closes what grows in the channel, so that it can be flushed. */
+export function closeGrowing(channel: Channel): void {
+  const open = channel.openGrowing()
+  if (open !== undefined) open.closed = true
+}
+
+/**
+ * Flushes the channel's closed segments; those with rows of an open COPY stay until it ends. Commits under way are waited
+ * for.
+ */
+export async function flushClosed(
+  state: StreamingState,
+  channel: Channel,
+  context: Context,
+): Promise<void> {
+  await state.flushing.run(async () => {
+    for (const segment of channel.view.growing.filter(({ closed }) => closed)) {
+      checkCancelled(context)
+      checkUsable(state)
+      await commitsIn(state, segment)
+      if (segment.hasPending || channel.dropped) continue
+      if (channel.view.growing.includes(segment)) await flushSegment(state, channel, segment, context)
+    }
+  })
+}
+
+async function commitsIn(state: StreamingState, segment: GrowingSegment): Promise<void> {
+  for (const stage of state.stages.values()) {
+    if (stage.committing !== undefined && stage.segments.has(segment)) {
+      await stage.committing.settled
+    }
+  }
+}
+
+async function flushSegment(
+  state: StreamingState,
+  channel: Channel,
+  segment: GrowingSegment,
+  context: Context,
+): Promise<void> {
+  const since = state.log.settledBound
+  const rows = sealRows(segment, horizonOf(state))
+  const deletedCount = segment.deletedCount
+  if (rows.rowIds.length === 0) {
+    dropGrowing(channel, segment)
+    return
+  }
+  const manifest = await state.dataNode.flush(segment.segmentId, segment.schema, rows, context)
+  await state.switching.run(async () => {
+    if (channel.dropped) return
+    const checkpoint = Math.max(
+      channel.checkpoint,
+      Math.min(neededPosition(channel, segment), since),
+    )
+    await state.coordinator.switchSegments({
+      add: [manifest],
+      remove: [],
+      checkpoints: new Map([
+        [channelCheckpoint(channel.name), checkpoint],
+        [rowIdCheckpoint(channel.name), channel.nextRowId],
+      ]),
+    })
+    await state.queryNode.load(manifest, segment.schema)
+    if (channel.dropped) {
+      await forget(state, manifest)
+      return
+    }
+    const entry = createEntry(manifest, rows)
+    if (segment.deletedCount !== deletedCount) passDeletes(state, segment, rows, entry, since)
+    handOver(channel, segment, entry)
+    channel.checkpoint = checkpoint
+  })
+}
+
+function createEntry(manifest: SegmentManifest, rows: SealedRows): SealedEntry {
+  invariant('SEG-3', manifest.rowCount === rows.rowIds.length, 'rows were lost on the way')
+  const deletes = new SealedDeletes()
+  const deleted: number[] = []
+  rows.deleted.forEach((at, i) => {
+    if (at !== timestampMax) deleted.push(i)
+  })
+  deletes.addSaved(
+    Float64Array.from(deleted, (i) => rows.rowIds[i] ?? 0),
+    Float64Array.from(deleted, (i) => rows.deleted[i] ?? 0),
+  )
+  return {
+    segmentId: manifest.segmentId,
+    manifest,
+    deletes,
+    until: timestampMax,
+    untilPosition: Number.POSITIVE_INFINITY,
+  }
+}
+
+/** Deletes that the growing segment took since its rows were taken. */
+function passDeletes(
+  state: StreamingState,
+  segment: GrowingSegment,
+  rows: SealedRows,
+  entry: SealedEntry,
+  since: number,
+): void {
+  const byTime = new Map<number, number[]>()
+  rows.rowIds.forEach((rowId, i) => {
+    const at = segment.deletedAt(segment.locate(rowId))
+    if (at === rows.deleted[i]) return
+    entry.deletes.add(rowId, at as Timestamp, since)
+    const together = byTime.get(at)
+    if (together === undefined) byTime.set(at, [rowId])
+    else together.push(rowId)
+  })
+  for (const [at, rowIds] of byTime) {
+    state.queryNode.applyDeletes(entry.segmentId, Float64Array.from(rowIds), at as Timestamp)
+  }
+}
+
+function handOver(channel: Channel, segment: GrowingSegment, entry: SealedEntry): void {
+  const { growing, sealed } = channel.view
+  channel.switchView(
+    growing.filter((other) => other !== segment),
+    [...sealed, entry].sort((a, b) => a.manifest.minRowId - b.manifest.minRowId),
+    () => segment.close(),
+  )
+}
+
+/** Nothing in it is or will be visible to anyone. */
+function dropGrowing(channel: Channel, segment: GrowingSegment): void {
+  const { growing, sealed } = channel.view
+  channel.switchView(
+    growing.filter((other) => other !== segment),
+    sealed,
+    () => segment.close(),
+  )
+}
+
+/** The table was dropped while its segment was being recorded. */
+async function forget(state: StreamingState, { segmentId }: SegmentManifest): Promise<void> {
+  const change = { add: [], remove: [segmentId], checkpoints: new Map<string, number>() }
+  await state.coordinator.switchSegments(change)
+  await state.queryNode.release(segmentId)
+}

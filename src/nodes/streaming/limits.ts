@@ -1,0 +1,37 @@
+/** Bounds of the streaming node with their reasons; tests and the operator may give others. */
+const mebibyte = 1024 * 1024
+
+export interface StreamingLimits {
+  /** A growing segment is sealed at this size: large segments search faster than many small ones. */
+  readonly segmentBytesMax: number
+  /** A growing segment nobody writes to is sealed after this time, */
+  readonly sealIdleMs: number
+  /** if it has so many rows: below, scanning it costs nothing and a file for it would be waste. */
+  readonly sealIdleRowCountMin: number
+  /** The log is kept below this by flushing what holds it back: bounds the time of recovery. */
+  readonly logBytesMax: number
+  /** How long rows deleted stay readable for reads in the past. */
+  readonly retentionMs: number
+  /** Bytes of a COPY that may be under way to the log at once. */
+  readonly stageBytesInFlightMax: number
+  /** A channel with more sealed segments below smallSegmentBytes than this has them merged. */
+  readonly smallSegmentCountMax: number
+  readonly smallSegmentBytes: number
+  /** Rows deleted in a sealed segment, in parts of its rows, from which it is rewritten. */
+  readonly deletedPartMax: number
+  /** Between looks at what there is to do in the background. */
+  readonly backgroundIntervalMs: number
+}
+
+export const defaultStreamingLimits: StreamingLimits = {
+  segmentBytesMax: 512 * mebibyte,
+  sealIdleMs: 60_000,
+  sealIdleRowCountMin: 20_000,
+  logBytesMax: 256 * mebibyte,
+  retentionMs: 60_000,
+  stageBytesInFlightMax: 16 * mebibyte,
+  smallSegmentCountMax: 8,
+  smallSegmentBytes: 64 * mebibyte,
+  deletedPartMax: 0.3,
+  backgroundIntervalMs: 1000,
+}

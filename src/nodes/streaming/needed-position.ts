@@ -1,0 +1,29 @@
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import type { GrowingSegment } from '#engine/segment/growing.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+
+/**
+ * From where on the log is needed for the channel: rows that are in no sealed segment, deletes in no deletes object,
+ * truncations whose segments are still on record. +Infinity: nothing.
+ * @param except a growing segment that is about to be sealed
+ */
+export function neededPosition(channel: Channel, except?: GrowingSegment): number {
+  let needed = Number.POSITIVE_INFINITY
+  for (const segment of channel.view.growing) {
+    if (segment !== except && segment.rowCount > 0) needed = Math.min(needed, segment.firstPosition)
+  }
+  for (const entry of channel.view.sealed) {
+    needed = Math.min(needed, entry.deletes.unsavedSince, entry.untilPosition)
+  }
+  return needed
+}
+
+export function isTruncated(entry: SealedEntry): boolean {
+  return entry.until !== timestampMax
+}
+
+/** Truncated so long ago that no read visits it. */
+export function isUnreadable(entry: SealedEntry, horizon: Timestamp): boolean {
+  return entry.until <= horizon
+}

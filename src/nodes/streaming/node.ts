@@ -1,0 +1,194 @@
+/** The streaming node: owns the channels of a log channel. Each verb is a file of its own; here they are put together. */
+import { Gate } from '#base/async/gate.js'
+import { Mutex } from '#base/async/mutex.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import { type Timestamp, timestampZero } from '#base/timestamp.js'
+import type { Native } from '#engine/index/native.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { DataNode } from '#nodes/data/contract.js'
+import type { QueryNode } from '#nodes/query/contract.js'
+import { aggregate } from '#nodes/streaming/aggregate.js'
+import { improve, seal, startBackground } from '#nodes/streaming/background.js'
+import { buildIndex } from '#nodes/streaming/build-index.js'
+import { saveAllDeletes, truncateLog } from '#nodes/streaming/checkpoint.js'
+import { commit } from '#nodes/streaming/commit.js'
+import { CommitQueue } from '#nodes/streaming/commit-queue.js'
+import { compact } from '#nodes/streaming/compact.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import { loadDdl, type RecoveredDdl, settleDdl } from '#nodes/streaming/ddl-settings.js'
+import { findConflict } from '#nodes/streaming/find-conflict.js'
+import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
+import { defaultStreamingLimits, type StreamingLimits } from '#nodes/streaming/limits.js'
+import { LogAppender } from '#nodes/streaming/log-appender.js'
+import { RecentReferences } from '#nodes/streaming/recent-references.js'
+import { recover } from '#nodes/streaming/recover.js'
+import { scan } from '#nodes/streaming/scan.js'
+import { search } from '#nodes/streaming/search.js'
+import { SegmentIds } from '#nodes/streaming/segment-ids.js'
+import { StagedCopy } from '#nodes/streaming/stage.js'
+import { allChannels, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { statistics } from '#nodes/streaming/statistics.js'
+import { dropTable, putTable } from '#nodes/streaming/tables.js'
+import type { Wal } from '#storage/wal/wal.js'
+
+export interface StreamingNodeOptions {
+  /** Closed by whoever opened it, after stop(). */
+  readonly wal: Wal
+  readonly logChannel: string
+  readonly coordinator: Coordinator
+  readonly queryNode: QueryNode
+  readonly dataNode: DataNode
+  readonly native: Native
+  readonly runtime: Runtime
+  readonly limits?: Partial<StreamingLimits> | undefined
+  /** 'manual': nothing happens by itself; tests call runBackground(). */
+  readonly background?: 'automatic' | 'manual' | undefined
+  /** Of the background; what fails is tried again. */
+  readonly onBackgroundError?: ((error: unknown) => void) | undefined
+  /** The node has failed and refuses everything: open another one, which replays the log. */
+  readonly onFailure?: ((error: unknown) => void) | undefined
+}
+
+export interface LocalStreamingNode extends StreamingNode {
+  /** DDL of commits that may not be in the coordinator's DDL log (crash between the two), oldest first. */
+  readonly recoveredDdl: readonly RecoveredDdl[]
+  /** The coordinator's DDL log has the DDL of this commit: it need not be handed back any more. */
+  settleDdl(timestamp: Timestamp): Promise<void>
+  /** What the background would do: seal what is due, move the log's beginning, merge, build indexes. */
+  runBackground(): Promise<void>
+}
+
+/** Takes over the log channel: an earlier owner can append no more (WAL-3). @throws StoreError, XX001 */
+export async function openStreamingNode(
+  options: StreamingNodeOptions,
+): Promise<LocalStreamingNode> {
+  const { wal, logChannel, coordinator, queryNode, dataNode, native, runtime } = options
+
+  function fail(error: unknown): void {
+    if (state.failure !== undefined) return
+    state.failure = new DatabaseError(
+      SqlState.adminShutdown,
+      'terminating: the log is in an unknown state and must be read again',
+      { cause: error },
+    )
+    state.commits.failAll(state.failure)
+    options.onFailure?.(error)
+  }
+
+  const writer = await wal.openWriter(logChannel)
+  const log = new LogAppender(writer, await wal.endPosition(logChannel), fail)
+  const state: StreamingState = {
+    runtime,
+    limits: { ...defaultStreamingLimits, ...options.limits },
+    native,
+    coordinator,
+    queryNode,
+    dataNode,
+    log,
+    commits: new CommitQueue(fail),
+    tables: new Map(),
+    stages: new Map(),
+    segmentIds: new SegmentIds(coordinator),
+    references: new RecentReferences(),
+    servedTime: timestampZero,
+    nextStageId: 1,
+    logStart: 0,
+    unsettledDdl: new Map(),
+    flushing: new Mutex(),
+    building: new Mutex(),
+    switching: new Mutex(),
+    failure: undefined,
+  }
+  const kept = await loadDdl(coordinator)
+  for (const { timestamp, ddl } of kept) {
+    state.unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
+  }
+  await recover(state, wal, logChannel)
+  await state.segmentIds.ensure(1)
+  const recoveredDdl = [...state.unsettledDdl]
+    .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
+    .sort((a, b) => a.timestamp - b.timestamp)
+
+  const gate = new Gate()
+  const background =
+    options.background === 'manual'
+      ? undefined
+      : startBackground(state, wal, logChannel, options.onBackgroundError ?? (() => {}))
+
+  async function inside<T>(work: () => Promise<T>): Promise<T> {
+    if (!gate.enter()) throw stopped()
+    try {
+      checkUsable(state)
+      return await work()
+    } finally {
+      gate.leave()
+    }
+  }
+
+  return {
+    recoveredDdl,
+    settleDdl: (timestamp) => settleDdl(state, timestamp),
+    async runBackground() {
+      await seal(state, wal, logChannel)
+      await improve(state)
+    },
+    serviceTime() {
+      checkUsable(state)
+      const time = state.commits.bound() ?? coordinator.timestampNow() ?? state.commits.appliedTime
+      if (time > state.servedTime) state.servedTime = time
+      return time
+    },
+    putTable: (schema) => inside(() => putTable(state, schema)),
+    dropTable: (tableId) => inside(() => dropTable(state, tableId)),
+    commit: (request, context) => inside(() => commit(state, request, context)),
+    stage: (tableId, shard) => inside(async () => new StagedCopy(state, tableId, shard)),
+    findConflict: (write, context) => inside(() => findConflict(state, write, context)),
+    search: (fragment, context) => inside(() => search(state, fragment, context)),
+    scan: (fragment, context) => guarded(gate, () => scan(state, fragment, context)),
+    aggregate: (fragment, context) => inside(() => aggregate(state, fragment, context)),
+    flush: (tableId, context) =>
+      inside(async () => {
+        const channels =
+          tableId === undefined ? allChannels(state) : tableOf(state, tableId).channels
+        for (const channel of channels) {
+          closeGrowing(channel)
+          await flushClosed(state, channel, context)
+          await saveAllDeletes(state, channel)
+        }
+        if (tableId === undefined) await truncateLog(state, wal, logChannel)
+      }),
+    buildIndex: (tableId, indexOid, onProgress, context) =>
+      inside(() => buildIndex(state, tableId, indexOid, onProgress, context)),
+    compact: (tableId, context) => inside(() => compact(state, tableId, context)),
+    statistics: (tableId) => inside(async () => statistics(state, tableId)),
+    async stop() {
+      await background?.stop()
+      await gate.close()
+      await log.close()
+      for (const channel of allChannels(state)) {
+        for (const segment of channel.view.growing) segment.close()
+      }
+    },
+  }
+}
+
+/** A scan is inside from its first row to its last. */
+async function* guarded<Part, Summary>(
+  gate: Gate,
+  begin: () => AsyncGenerator<Part, Summary>,
+): AsyncGenerator<Part, Summary> {
+  if (!gate.enter()) throw stopped()
+  try {
+    return yield* begin()
+  } finally {
+    gate.leave()
+  }
+}
+
+function stopped(): DatabaseError {
+  return new DatabaseError(
+    SqlState.adminShutdown,
+    'terminating connection due to administrator command',
+  )
+}

@@ -1,0 +1,72 @@
+/** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
+import { checkCancelled, type Context } from '#base/context.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'
+import { channelOf, checkUsable, type StreamingState } from '#nodes/streaming/state.js'
+import { sealedIdsAt, type View } from '#nodes/streaming/view.js'
+
+export interface Read {
+  readonly channel: Channel
+  readonly view: View
+  readonly growing: readonly ReadableSegment[]
+  readonly sealedIds: readonly number[]
+}
+
+interface ReadTarget {
+  readonly tableId: number
+  readonly shard: number
+  readonly readAt: Timestamp
+}
+
+const noSegments: readonly ReadableSegment[] = []
+
+/** undefined: the read can begin at once. */
+export function waitUntilReadable(
+  state: StreamingState,
+  readAt: Timestamp,
+  context: Context,
+): Promise<void> | undefined {
+  checkUsable(state)
+  checkCancelled(context)
+  if (readAt > state.commits.appliedTime) {
+    const bound = state.commits.bound()
+    if (bound !== undefined && readAt > bound) return waitForTime(state, readAt, context)
+    noteServed(state, readAt)
+  }
+  return undefined
+}
+
+async function waitForTime(
+  state: StreamingState,
+  readAt: Timestamp,
+  context: Context,
+): Promise<void> {
+  await state.commits.waitFor(readAt, context.signal)
+  checkUsable(state)
+  checkCancelled(context)
+  noteServed(state, readAt)
+}
+
+/** TS-3. A time that the oracle has not reached is nobody's promise. */
+function noteServed(state: StreamingState, readAt: Timestamp): void {
+  if (readAt <= state.servedTime) return
+  const now = state.coordinator.timestampNow()
+  if (now !== undefined && readAt <= now) state.servedTime = readAt
+}
+
+/** Called when the timestamp is readable, in the same step; endRead follows. */
+export function beginRead(state: StreamingState, target: ReadTarget): Read {
+  const channel = channelOf(state, target.tableId, target.shard)
+  const view = channel.acquireView()
+  const growing = growingIsEmpty(view, target.readAt)
+    ? noSegments
+    : view.growing
+        .filter(({ minInserted }) => minInserted <= target.readAt)
+        .map((segment) => segment.readable())
+  return { channel, view, growing, sealedIds: sealedIdsAt(view, target.readAt) }
+}
+
+export function endRead({ channel, view }: Read): void {
+  channel.releaseView(view)
+}

@@ -1,0 +1,38 @@
+/**
+ * Keys that commits have referred to lately (foreign keys): whoever read before such a commit and deletes the row has not
+ * seen the reference, and must not go on. PostgreSQL holds a FOR KEY SHARE lock instead.
+ */
+import { type Timestamp, timestampZero } from '#base/timestamp.js'
+
+const entryCountMax = 100_000
+
+interface Reference {
+  readonly at: Timestamp
+  readonly indexOid: number
+  readonly key: string
+}
+
+export class RecentReferences {
+  /** By table and row id, oldest first. */
+  readonly #byRow = new Map<string, Reference>()
+
+  add(tableId: number, rowId: number, reference: Reference): void {
+    const name = `${tableId}:${rowId}`
+    this.#byRow.delete(name)
+    this.#byRow.set(name, reference)
+    if (this.#byRow.size <= entryCountMax) return
+    const [oldest] = this.#byRow
+    if (oldest === undefined) return
+    this.#byRow.delete(oldest[0])
+  }
+
+  get isEmpty(): boolean {
+    return this.#byRow.size === 0
+  }
+
+  /** A reference to the row made after `readAt`. */
+  since(tableId: number, rowId: number, readAt: Timestamp): Reference | undefined {
+    const found = this.#byRow.get(`${tableId}:${rowId}`)
+    return found !== undefined && found.at > readAt ? found : undefined
+  }
+}

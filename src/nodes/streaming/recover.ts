@@ -1,0 +1,107 @@
+/**
+ * Brings a streaming node up from what is stored: tables, flushed segments and their deletes from the coordinator's
+ * records, the rest from the log. Segments of tables that are gone are struck from the records (a drop was cut short).
+ */
+import { backgroundContext } from '#base/context.js'
+import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { Channel, Table } from '#nodes/streaming/channel.js'
+import {
+  channelCheckpoint,
+  logCheckpoint,
+  rowIdCheckpoint,
+} from '#nodes/streaming/checkpoint-names.js'
+import { Replay } from '#nodes/streaming/replay.js'
+import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
+import { allChannels, createTable, type StreamingState } from '#nodes/streaming/state.js'
+import { loadTables } from '#nodes/streaming/table-settings.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+import type { Wal } from '#storage/wal/wal.js'
+
+/** The log's writer is open already: nobody else appends any more. */
+export async function recover(
+  state: StreamingState,
+  wal: Wal,
+  logChannel: string,
+): Promise<void> {
+  for (const schema of await loadTables(state.coordinator)) {
+    state.tables.set(schema.tableId, createTable(schema))
+  }
+  const checkpoints = await state.coordinator.checkpoints()
+  for (const channel of allChannels(state)) {
+    channel.checkpoint = checkpoints.get(channelCheckpoint(channel.name)) ?? 0
+    channel.savedRowId = checkpoints.get(rowIdCheckpoint(channel.name)) ?? 0
+    channel.nextRowId = Math.max(channel.nextRowId, channel.savedRowId)
+  }
+  const newest = await recoverSegments(state)
+
+  const replay = new Replay(state)
+  for await (const records of wal.read(logChannel, checkpoints.get(logCheckpoint(logChannel)) ?? 0)) {
+    for (const record of records) {
+      // A record begins one segment at most.
+      if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)
+      replay.read(record)
+    }
+  }
+  replay.end()
+  state.log.noteReplayed(replay.bytes)
+  state.commits.startAt(Math.max(newest, replay.maxTimestamp) as Timestamp)
+}
+
+/** @returns newest commit timestamp in a segment */
+async function recoverSegments(state: StreamingState): Promise<Timestamp> {
+  const manifests = await state.coordinator.segments()
+  const orphans = manifests.filter((manifest) => findChannel(state.tables, manifest) === undefined)
+  if (orphans.length > 0) {
+    const remove = orphans.map(({ segmentId }) => segmentId)
+    await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
+  }
+  const entries = new Map<Channel, SealedEntry[]>()
+  let newest: number = timestampZero
+  for (const manifest of manifests) {
+    const found = findChannel(state.tables, manifest)
+    if (found === undefined) continue
+    const { channel, table } = found
+    const [deletes] = await Promise.all([
+      recoverDeletes(state, manifest),
+      state.queryNode.load(manifest, table.schema),
+    ])
+    const entry: SealedEntry = {
+      segmentId: manifest.segmentId,
+      manifest,
+      deletes,
+      until: timestampMax,
+      untilPosition: Number.POSITIVE_INFINITY,
+    }
+    const others = entries.get(channel)
+    if (others === undefined) entries.set(channel, [entry])
+    else others.push(entry)
+    channel.nextRowId = Math.max(channel.nextRowId, manifest.maxRowId + 1)
+    newest = Math.max(newest, manifest.maxTimestamp)
+  }
+  for (const [channel, sealed] of entries) {
+    sealed.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
+    channel.switchView([], sealed)
+  }
+  return newest as Timestamp
+}
+
+async function recoverDeletes(
+  state: StreamingState,
+  manifest: SegmentManifest,
+): Promise<SealedDeletes> {
+  const deletes = new SealedDeletes()
+  if (manifest.deletes === undefined) return deletes
+  const { rowIds, deleted } = await state.dataNode.readDeletes(manifest, backgroundContext)
+  deletes.addSaved(rowIds, deleted)
+  return deletes
+}
+
+function findChannel(
+  tables: ReadonlyMap<number, Table>,
+  { tableId, shard }: SegmentManifest,
+): { readonly channel: Channel; readonly table: Table } | undefined {
+  const table = tables.get(tableId)
+  const channel = table?.channels[shard]
+  return table === undefined || channel === undefined ? undefined : { channel, table }
+}

@@ -1,0 +1,62 @@
+import type { Context } from '#base/context.js'
+import { mergeScan } from '#engine/exec/merge-scan.js'
+import { scanSegments } from '#engine/exec/scan.js'
+import type { ScanFragment, ScanPart, ScanSummary } from '#engine/plan/fragment.js'
+import { beginRead, endRead, waitUntilReadable } from '#nodes/streaming/read-view.js'
+import type { StreamingState } from '#nodes/streaming/state.js'
+
+/** Rows of a channel at a timestamp: sealed segments first, they are older. */
+export async function* scan(
+  state: StreamingState,
+  fragment: ScanFragment,
+  context: Context,
+): AsyncGenerator<ScanPart, ScanSummary> {
+  const wait = waitUntilReadable(state, fragment.readAt, context)
+  if (wait !== undefined) await wait
+  const read = beginRead(state, fragment)
+  const { growing, sealedIds } = read
+  try {
+    if (growing.length === 0) return yield* state.queryNode.scan(sealedIds, fragment, context)
+    if (sealedIds.length === 0) {
+      return yield* scanSegments(state.native, growing, fragment, context)
+    }
+    const wide = withSortColumns(fragment)
+    const merged = mergeScan(
+      [
+        state.queryNode.scan(sealedIds, wide, context),
+        scanSegments(state.native, growing, wide, context),
+      ],
+      wide,
+    )
+    if (wide === fragment) return yield* merged
+    return yield* narrow(merged, fragment.output.length)
+  } finally {
+    endRead(read)
+  }
+}
+
+/** Merging needs the sort keys: behind the columns that were asked for. */
+function withSortColumns(fragment: ScanFragment): ScanFragment {
+  const { orderBy = [], output } = fragment
+  const added = new Set(orderBy.map(({ attnum }) => attnum).filter((key) => !output.includes(key)))
+  return added.size === 0 ? fragment : { ...fragment, output: [...output, ...added] }
+}
+
+async function* narrow(
+  parts: AsyncGenerator<ScanPart, ScanSummary>,
+  columnCount: number,
+): AsyncGenerator<ScanPart, ScanSummary> {
+  try {
+    for (;;) {
+      const next = await parts.next()
+      if (next.done) return next.value
+      const { rowIds, batch } = next.value
+      yield {
+        rowIds,
+        batch: { rowCount: batch.rowCount, columns: batch.columns.slice(0, columnCount) },
+      }
+    }
+  } finally {
+    await parts.return({ segments: [] })
+  }
+}

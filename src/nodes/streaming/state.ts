@@ -1,0 +1,123 @@
+/** What a streaming node holds: tables, channels, the way to the log. No decisions here. */
+import type { Mutex } from '#base/async/mutex.js'
+import { DatabaseError, InvariantError, invariant, SqlState } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import { type Timestamp, timestampFrom, timestampZero } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import type { Native } from '#engine/index/native.js'
+import { GrowingSegment } from '#engine/segment/growing.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { DataNode } from '#nodes/data/contract.js'
+import type { QueryNode } from '#nodes/query/contract.js'
+import { Channel, type Table } from '#nodes/streaming/channel.js'
+import { CommitQueue } from '#nodes/streaming/commit-queue.js'
+import type { StreamingLimits } from '#nodes/streaming/limits.js'
+import type { LogAppender } from '#nodes/streaming/log-appender.js'
+import type { RecentReferences } from '#nodes/streaming/recent-references.js'
+import type { SegmentIds } from '#nodes/streaming/segment-ids.js'
+import type { Stage } from '#nodes/streaming/stage.js'
+
+export interface StreamingState {
+  readonly runtime: Runtime
+  readonly limits: StreamingLimits
+  readonly native: Native
+  readonly coordinator: Coordinator
+  readonly queryNode: QueryNode
+  readonly dataNode: DataNode
+  readonly log: LogAppender
+  readonly commits: CommitQueue
+  readonly tables: Map<number, Table>
+  /** Open ones: neither committed nor given up. */
+  readonly stages: Map<number, Stage>
+  readonly segmentIds: SegmentIds
+  readonly references: RecentReferences
+  /** Newest timestamp given to a reader (or read at): no commit is stamped at or below (TS-3). */
+  servedTime: Timestamp
+  nextStageId: number
+  /** Position that the log begins at. */
+  logStart: number
+  /** DDL of commits in the log that the coordinator's DDL log is not known to have. */
+  readonly unsettledDdl: Map<Timestamp, { readonly position: number; readonly ddl: Uint8Array }>
+  /** Flushes, one at a time. */
+  readonly flushing: Mutex
+  /** Index builds and merges, one at a time. */
+  readonly building: Mutex
+  /** Changes of what the coordinator and views say about flushed segments. */
+  readonly switching: Mutex
+  /** Set when the node can go on no more; everything is refused with it. */
+  failure: DatabaseError | undefined
+}
+
+export function checkUsable(state: StreamingState): void {
+  if (state.failure !== undefined) throw state.failure
+}
+
+export function tableOf(state: StreamingState, tableId: number): Table {
+  const table = state.tables.get(tableId)
+  if (table === undefined) {
+    throw new DatabaseError(SqlState.undefinedTable, `relation with OID ${tableId} does not exist`)
+  }
+  return table
+}
+
+export function channelOf(state: StreamingState, tableId: number, shard: number): Channel {
+  const channel = tableOf(state, tableId).channels[shard]
+  if (channel === undefined) {
+    throw new InvariantError('SHARD-1', `table ${tableId} has no shard ${shard}`)
+  }
+  return channel
+}
+
+export function allChannels(state: StreamingState): Channel[] {
+  return [...state.tables.values()].flatMap((table) => table.channels)
+}
+
+export function createTable(schema: TableSchema): Table {
+  const channels: Channel[] = []
+  for (let shard = 0; shard < schema.shardCount; shard += 1) {
+    channels.push(new Channel(schema.tableId, shard))
+  }
+  return { schema, channels }
+}
+
+/**
+ * The growing segment of the channel that takes rows of this version of the table: the open one, or a new one. The caller
+ * has made sure of a segment id (segment-ids.ts).
+ */
+export function growingFor(
+  state: StreamingState,
+  channel: Channel,
+  schema: TableSchema,
+): GrowingSegment {
+  const open = channel.openGrowing()
+  if (open?.accepts(schema)) {
+    if (open.byteLength < state.limits.segmentBytesMax) return open
+  }
+  if (open !== undefined) open.closed = true
+  const segment = new GrowingSegment({
+    segmentId: state.segmentIds.take(),
+    shard: channel.shard,
+    schema,
+    native: state.native.createSegment(),
+  })
+  channel.switchView([...channel.view.growing, segment], channel.view.sealed)
+  return segment
+}
+
+/** Draws a timestamp for a commit; undefined when the coordinator must be awaited. */
+export function drawTimestamp(state: StreamingState): Timestamp | undefined {
+  const timestamp = state.coordinator.timestampNow()
+  if (timestamp === undefined) return undefined
+  invariant(
+    'TS-3',
+    timestamp > state.servedTime,
+    () => `${timestamp} was drawn after ${state.servedTime} was served`,
+  )
+  return timestamp
+}
+
+/** No read is promised to see what was deleted at or before. */
+export function horizonOf(state: StreamingState): Timestamp {
+  const unixMs = state.runtime.nowMs() - state.limits.retentionMs
+  return Math.max(timestampFrom(unixMs, 0), timestampZero) as Timestamp
+}

@@ -1,0 +1,51 @@
+import type { SegmentStatistics, TableStatistics } from '#nodes/streaming/contract.js'
+import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
+
+/** What the views hold now. Rows of open COPYs count as dead: nobody sees them. */
+export function statistics(state: StreamingState, tableId: number): TableStatistics {
+  const segments: SegmentStatistics[] = []
+  const indexBytes = new Map<number, number>()
+  for (const { shard, view } of tableOf(state, tableId).channels) {
+    for (const entry of view.sealed) {
+      if (isTruncated(entry)) continue
+      segments.push(sealedStatistics(entry, shard))
+      for (const { indexOid, object } of entry.manifest.indexes) {
+        indexBytes.set(indexOid, (indexBytes.get(indexOid) ?? 0) + object.bytes)
+      }
+    }
+    for (const segment of view.growing) {
+      segments.push({
+        segmentId: segment.segmentId,
+        stage: segment.closed ? 'sealed' : 'growing',
+        shard,
+        rowCount: segment.rowCount,
+        deletedCount: segment.deletedCount + segment.rowCount - segment.committedCount,
+        bytes: Math.round(segment.byteLength),
+        indexBytes: 0,
+      })
+    }
+  }
+  let rowCount = 0
+  let deadRows = 0
+  let bytes = 0
+  for (const segment of segments) {
+    rowCount += segment.rowCount
+    deadRows += segment.deletedCount
+    bytes += segment.bytes
+  }
+  return { liveRows: rowCount - deadRows, deadRows, bytes, indexBytes, segments }
+}
+
+function sealedStatistics({ manifest, deletes }: SealedEntry, shard: number): SegmentStatistics {
+  return {
+    segmentId: manifest.segmentId,
+    stage: manifest.indexes.length > 0 ? 'indexed' : 'flushed',
+    shard,
+    rowCount: manifest.rowCount,
+    deletedCount: deletes.count,
+    bytes: manifest.data.bytes + (manifest.deletes?.bytes ?? 0),
+    indexBytes: manifest.indexes.reduce((sum, { object }) => sum + object.bytes, 0),
+  }
+}

@@ -1,0 +1,95 @@
+/** Tables come, change and go. */
+import { Mutex } from '#base/async/mutex.js'
+import { invariant } from '#base/errors.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { checkUsable, createTable, type StreamingState } from '#nodes/streaming/state.js'
+import { forgetTable, saveTable } from '#nodes/streaming/table-settings.js'
+import { verifyUnique } from '#nodes/streaming/verify-unique.js'
+
+const changes = new WeakMap<StreamingState, Mutex>()
+
+function oneByOne<T>(state: StreamingState, section: () => Promise<T>): Promise<T> {
+  let mutex = changes.get(state)
+  if (mutex === undefined) {
+    mutex = new Mutex()
+    changes.set(state, mutex)
+  }
+  return mutex.run(section)
+}
+
+/**
+ * Durable when it resolves. A new key is verified over the rows that are there (23505 'could not create unique index').
+ * A higher incarnation: rows that come from now on have it; those of the old one go with the commit that truncates.
+ */
+export function putTable(state: StreamingState, schema: TableSchema): Promise<void> {
+  return oneByOne(state, async () => {
+    checkUsable(state)
+    const table = state.tables.get(schema.tableId)
+    if (table === undefined) {
+      await saveTable(state.coordinator, schema)
+      state.tables.set(schema.tableId, createTable(schema))
+      state.queryNode.putSchema(schema)
+      return
+    }
+    invariant(
+      'SHARD-1',
+      table.channels.length === schema.shardCount,
+      'the number of shards of a table does not change',
+    )
+    const isRewrite = schema.incarnation !== table.schema.incarnation
+    if (!isRewrite) await verifyUnique(state, table, schema)
+    await saveTable(state.coordinator, schema)
+    const before = table.schema
+    table.schema = schema
+    state.queryNode.putSchema(schema)
+    for (const channel of table.channels) takeOver(state, channel, before, schema)
+  })
+}
+
+function takeOver(
+  state: StreamingState,
+  channel: Channel,
+  before: TableSchema,
+  schema: TableSchema,
+): void {
+  for (const segment of channel.view.growing) {
+    if (segment.incarnation === schema.incarnation) segment.putKeys(schema)
+  }
+  // What was looked up was for the keys of before.
+  channel.sealedGeneration += 1
+  const hasNewKey = schema.keys.some(
+    (key) => !before.keys.some(({ indexOid }) => indexOid === key.indexOid),
+  )
+  if (!hasNewKey) return
+  for (const stage of state.stages.values()) {
+    if (stage.channel === channel) stage.isSuspect = true
+  }
+}
+
+/** Durable when it resolves; readers inside end first, then memory is given back. Objects are collected later. */
+export function dropTable(state: StreamingState, tableId: number): Promise<void> {
+  return oneByOne(state, async () => {
+    checkUsable(state)
+    const table = state.tables.get(tableId)
+    if (table === undefined) return
+    await forgetTable(state.coordinator, tableId)
+    state.tables.delete(tableId)
+    const remove: number[] = []
+    const checkpoints = new Map<string, number>()
+    for (const channel of table.channels) {
+      channel.dropped = true
+      checkpoints.set(channelCheckpoint(channel.name), -1)
+      checkpoints.set(rowIdCheckpoint(channel.name), -1)
+      const { growing, sealed } = channel.view
+      remove.push(...sealed.map(({ segmentId }) => segmentId))
+      channel.switchView([], [], () => {
+        for (const segment of growing) segment.close()
+        for (const { segmentId } of sealed) state.queryNode.release(segmentId).catch(() => {})
+      })
+    }
+    // Crash before this: recovery strikes segments of unknown tables.
+    await state.coordinator.switchSegments({ add: [], remove, checkpoints })
+  })
+}
