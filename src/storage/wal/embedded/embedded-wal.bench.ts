@@ -14,20 +14,20 @@ const print = (line: string) => process.stdout.write(`${line}\n`)
 const at = (sorted: readonly number[], part: number) =>
   (sorted[Math.floor(sorted.length * part)] ?? 0).toFixed(2)
 
-async function measureAppends(writer: WalWriter, bytes: number, loops: number, count: number) {
+async function measureAppends(to: WalWriter, bytes: number, loops: number, count: number) {
   const payload = systemRuntime.randomBytes(bytes)
   const latencies: number[] = []
-  const start = monotonicMs()
+  const startMs = monotonicMs()
   await Promise.all(
     Array.from({ length: loops }, async () => {
       for (let n = 0; n < count; n += 1) {
         const before = monotonicMs()
-        await writer.append([payload])
+        await to.append([payload])
         latencies.push(monotonicMs() - before)
       }
     }),
   )
-  const seconds = (monotonicMs() - start) / 1000
+  const seconds = (monotonicMs() - startMs) / 1000
   latencies.sort((a, b) => a - b)
   const rate = (loops * count) / seconds
   print(
@@ -36,13 +36,13 @@ async function measureAppends(writer: WalWriter, bytes: number, loops: number, c
   )
 }
 
-async function measureRead(wal: Wal): Promise<void> {
-  const start = monotonicMs()
+async function measureRead(from: Wal): Promise<void> {
+  const startMs = monotonicMs()
   let bytes = 0
-  for await (const batch of wal.read('bench', 0)) {
+  for await (const batch of from.read('bench', 0)) {
     for (const { payload } of batch) bytes += payload.length
   }
-  const seconds = (monotonicMs() - start) / 1000
+  const seconds = (monotonicMs() - startMs) / 1000
   print(`read ${(bytes / 1e6).toFixed(0)} MB: ${(bytes / 1e6 / seconds).toFixed(0)} MB/s`)
 }
 
