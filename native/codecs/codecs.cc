@@ -101,7 +101,9 @@ class CopyJob : public Job {
 
 class CopyBinaryJob final : public CopyJob {
  public:
-  using CopyJob::CopyJob;
+  explicit CopyBinaryJob(const Napi::CallbackInfo& info) : CopyJob(info) {
+    input_.final = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
+  }
   void Run() override { ReadCopyBinary(input_, &output_); }
 };
 

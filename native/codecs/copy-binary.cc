@@ -62,7 +62,12 @@ void ReadCopyBinary(const CopyInput& input, CopyOutput* output) {
       break;
     }
     const uint8_t* next = p + 2;
-    if (!ReadRow(&next, end, output)) break;
+    if (!ReadRow(&next, end, output)) {
+      if (input.final && !output->error.set) {
+        Fail(output, output->columns.size(), "22P04", "unexpected EOF in COPY data");
+      }
+      break;
+    }
     p = next;
     output->row_count++;
   }

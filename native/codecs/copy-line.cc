@@ -65,7 +65,7 @@ Newline TakeNewline(const char* p, const char* end, bool final, NewlineStyle* st
   return Newline::kYes;
 }
 
-/** Behind \. : the newline of this file's style must follow, or the end. */
+/** Behind \. : the newline of this file's style must follow. */
 Line EndMarker(const char* begin, const char* marker, const char* end, bool final, NewlineStyle style,
                CopyError* error) {
   const char* p = marker + 2;
@@ -75,17 +75,18 @@ Line EndMarker(const char* begin, const char* marker, const char* end, bool fina
   if (p == end && !final) return incomplete();
   if (style == NewlineStyle::kCrLf) {
     if (p < end && *p == '\n') return Fail(error, begin, mismatch);
-    if (p < end && *p != '\r') return Fail(error, begin, alone);
-    if (p < end) p++;
+    if (p == end || *p != '\r') return Fail(error, begin, alone);
+    p++;
     if (p == end && !final) return incomplete();
   }
-  if (p < end && *p != '\r' && *p != '\n') return Fail(error, begin, alone);
-  if (p < end && ((style == NewlineStyle::kLf && *p != '\n') || (style == NewlineStyle::kCrLf && *p != '\n') ||
-                  (style == NewlineStyle::kCr && *p != '\r'))) {
+  // The end of the input is no newline here.
+  if (p == end || (*p != '\r' && *p != '\n')) return Fail(error, begin, alone);
+  if (((style == NewlineStyle::kLf && *p != '\n') || (style == NewlineStyle::kCrLf && *p != '\n') ||
+       (style == NewlineStyle::kCr && *p != '\r'))) {
     return Fail(error, begin, mismatch);
   }
   if (marker != begin) return Fail(error, begin, alone);
-  return {Line::Status::kEnd, begin, marker, p < end ? p + 1 : end, 1};
+  return {Line::Status::kEnd, begin, marker, p + 1, 1};
 }
 
 Line AtEnd(const char* begin, const char* end, bool final, size_t lines) {

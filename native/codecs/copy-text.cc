@@ -2,6 +2,8 @@
 //
 // 1. find the part of the input that is UTF-8;  2. line by line, field by field: NULL string, unescape, parse;
 // 3. a value that cannot be decided natively makes its column textual, and the block is read again from its start.
+#include <algorithm>
+
 #include "copy-line.h"
 #include "copy-read.h"
 #include "utf8.h"
@@ -102,6 +104,7 @@ class TextReader {
 
   /** After the last field of the line. */
   bool Finish(size_t fields) {
+    if (failed_) return false;
     const size_t wanted = output_->columns.size();
     if (fields >= wanted) return true;
     Fail(fields, "22P04", "missing data for column \"" + output_->columns[fields].name + "\"");
@@ -118,7 +121,6 @@ class TextReader {
     const size_t wanted = output_->columns.size();
     if (wanted == 0) return line.begin == line.end || ExtraData();
     for (size_t column = 0;; column++) {
-      if (column == wanted) return ExtraData();
       const char* start = p;
       const char* stop = FindAny(p, line.end, format_.delimiter, '\\', format_.delimiter, '\\');
       Field field{start, stop, false};
@@ -132,8 +134,10 @@ class TextReader {
       field.null = static_cast<size_t>(stop - start) == format_.null_string.size() &&
                    std::memcmp(start, format_.null_string.data(), stop - start) == 0;
       if (bad_bytes && !field.null && !CheckEscaped(column)) return false;
-      if (!Put(column, field)) return false;
-      if (!more) return Finish(column + 1);
+      // PostgreSQL cuts the whole line into fields before it looks at a value: its complaints come first.
+      if (!failed_ && column < wanted && !Put(column, field)) failed_ = true;
+      if (restart_) return false;
+      if (!more) return column < wanted ? Finish(column + 1) : ExtraData();
       p = stop + 1;
     }
   }
@@ -198,7 +202,7 @@ class TextReader {
     const auto* data = reinterpret_cast<const uint8_t*>(scratch_.data());
     const size_t valid = ValidUtf8Prefix(data, scratch_.size());
     if (valid == scratch_.size()) return true;
-    Fail(column, "22021", InvalidUtf8Message(data + valid, scratch_.size() - valid));
+    Fail(std::min(column, output_->columns.size()), "22021", InvalidUtf8Message(data + valid, scratch_.size() - valid));
     return false;
   }
 
@@ -207,7 +211,6 @@ class TextReader {
     const size_t wanted = output_->columns.size();
     if (wanted == 0) return line.begin == line.end || ExtraData();
     for (size_t column = 0;; column++) {
-      if (column == wanted) return ExtraData();
       const char* start = p;
       const char* stop = FindAny(p, line.end, format_.delimiter, format_.quote, format_.delimiter, format_.quote);
       Field field{start, stop, false};
@@ -223,8 +226,10 @@ class TextReader {
         field.null = static_cast<size_t>(stop - start) == format_.null_string.size() &&
                      std::memcmp(start, format_.null_string.data(), stop - start) == 0;
       }
-      if (!Put(column, field)) return false;
-      if (!more) return Finish(column + 1);
+      // PostgreSQL cuts the whole line into fields before it looks at a value: its complaints come first.
+      if (!failed_ && column < wanted && !Put(column, field)) failed_ = true;
+      if (restart_) return false;
+      if (!more) return column < wanted ? Finish(column + 1) : ExtraData();
       p = stop + 1;
     }
   }
@@ -269,6 +274,7 @@ class TextReader {
   bool final_;
   size_t row_count_max_;
   bool restart_ = false;
+  bool failed_ = false;
   std::string scratch_;
 };
 

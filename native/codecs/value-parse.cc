@@ -33,6 +33,35 @@ void PutRow(ColumnSink* sink, T value) {
   sink->Commit();
 }
 
+inline int HexDigit(char c) {
+  if (IsDigit(c)) return c - '0';
+  const char lower = c | 0x20;
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/** 0x1f, 0o17, 0b11, 1_000 (pg_strtoint32_safe): integers too, read by PostgreSQL. Spaces may follow. */
+bool IsOtherInteger(const char* p, const char* end) {
+  while (end > p && IsSpace(end[-1])) end--;
+  int base = 10;
+  if (end - p > 2 && *p == '0') {
+    const char mark = p[1] | 0x20;
+    base = mark == 'x' ? 16 : mark == 'o' ? 8 : mark == 'b' ? 2 : 10;
+    if (base != 10) p += 2;
+  }
+  bool after_digit = base != 10;
+  for (; p < end; p++) {
+    if (*p == '_') {
+      if (!after_digit) return false;
+      after_digit = false;
+      continue;
+    }
+    const int digit = HexDigit(*p);
+    if (digit < 0 || digit >= base) return false;
+    after_digit = true;
+  }
+  return after_digit;
+}
+
 template <class T>
 Outcome ParseInteger(const char* begin, const char* end, const char* type, ColumnSink* sink, ValueError* error) {
   const char* p = begin;
@@ -50,11 +79,7 @@ Outcome ParseInteger(const char* begin, const char* end, const char* type, Colum
   if (p == digits) return Invalid(error, type, begin, end);
   while (p < end && IsSpace(*p)) p++;
   if (p < end) {
-    // 0x1f, 0o17, 0b11 and 1_000 are integers too.
-    const char* q = digits;
-    while (q < end && (IsDigit(*q) || *q == '_' || ((*q | 0x20) >= 'a' && (*q | 0x20) <= 'z'))) q++;
-    while (q < end && IsSpace(*q)) q++;
-    return q == end ? Outcome::kUndecided : Invalid(error, type, begin, end);
+    return IsOtherInteger(digits, end) ? Outcome::kUndecided : Invalid(error, type, begin, end);
   }
   const uint64_t limit = static_cast<uint64_t>(std::numeric_limits<T>::max()) + negative;
   if (overflow || value > limit) {
@@ -156,12 +181,6 @@ Outcome ParseSized(const char* begin, const char* end, ColumnSink* sink, ValueEr
   return Outcome::kFine;
 }
 
-inline int HexDigit(char c) {
-  if (IsDigit(c)) return c - '0';
-  const char lower = c | 0x20;
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /** string_to_uuid: hyphens after any group of four digits, braces around. */
 Outcome ParseUuid(const char* begin, const char* end, ColumnSink* sink, ValueError* error) {
   const char* p = begin;
@@ -201,8 +220,9 @@ Outcome ParseBytea(const char* begin, const char* end, ColumnSink* sink) {
   return Outcome::kFine;
 }
 
+/** `value` by reference: it is written while the arguments are made. */
 template <class T>
-Outcome Taken(bool taken, T value, ColumnSink* sink) {
+Outcome Taken(bool taken, const T& value, ColumnSink* sink) {
   if (!taken) return Outcome::kUndecided;
   PutRow(sink, value);
   return Outcome::kFine;

@@ -46,8 +46,8 @@ function shortestInside(
   for (let digits = 1; digits < digitsMax; digits += 1) {
     const text = nearestDecimal(value, digits)
     if (read(text) === value && !onBorder(text, borders)) return text
-    if (borders === undefined) continue
     // At a power of two the lower border is nearer: the next decimal above may be inside where the nearest is not.
+    if (!Number.isInteger(Math.log2(Math.abs(value)))) continue
     const above = nextDecimal(text)
     if (read(above) === value && !onBorder(above, borders)) return above
   }

@@ -100,6 +100,9 @@ function parseBool(text: string): boolean {
   throw invalidText('boolean', text)
 }
 
+const otherInteger =
+  /^\s*[+-]?(0x(_?[\da-f])+|0o(_?[0-7])+|0b(_?[01])+|\d(_?\d)*)\s*$/i
+
 function parseInteger(
   text: string,
   typeName: string,
@@ -109,7 +112,7 @@ function parseInteger(
 ): Uint8Array | undefined {
   if (!/^[ \t\n\v\f\r]*[+-]?\d+[ \t\n\v\f\r]*$/.test(text)) {
     // 0x, 0o, 0b and 1_000 are integers too.
-    if (/^\s*[+-]?\d[\da-z_]*\s*$/i.test(text)) return undefined
+    if (otherInteger.test(text)) return undefined
     throw invalidText(typeName, text)
   }
   // BigInt knows no plus sign.
