@@ -118,6 +118,7 @@ export function rowsArbitrary(
   columns: readonly ColumnSchema[],
   rowCountMax = 40,
   firstRowId = 1,
+  rowCountMin = 0,
 ): fc.Arbitrary<RandomRows> {
   const row = fc.record({
     values: fc.tuple(...columns.map(({ kind }) => datumArbitrary(kind))),
@@ -125,7 +126,7 @@ export function rowsArbitrary(
     inserted: fc.integer({ min: 1, max: 10 }),
     deleted: fc.option(fc.integer({ min: 1, max: 10 }), { nil: Number.POSITIVE_INFINITY }),
   })
-  return fc.array(row, { maxLength: rowCountMax }).map((rows) => {
+  return fc.array(row, { minLength: rowCountMin, maxLength: rowCountMax }).map((rows) => {
     const builders = columns.map(({ kind, width }) => createColumnBuilder(kind, width))
     let rowId = firstRowId - 1
     for (const { values } of rows) builders.forEach((builder, i) => builder.appendDatum(values[i] ?? null))
