@@ -271,7 +271,7 @@ async function installPackages() {
 async function installModules() {
   if (!modulesMatchLock()) {
     // --include=dev: TypeScript is needed to build, whatever NODE_ENV says.
-    const args = ['ci', '--include=dev', '--no-audit', '--no-fund']
+    const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=warn']
     const npm = process.env.npm_execpath
     if (npm?.endsWith('.js')) {
       await runLogged('node modules (npm ci)', process.execPath, [npm, ...args], { cwd: root })
