@@ -15,6 +15,7 @@ export const SqlState = {
   invalidBinaryRepresentation: '22P03',
   badCopyFileFormat: '22P04',
   invalidParameterValue: '22023',
+  sequenceGeneratorLimitExceeded: '2200H',
   notNullViolation: '23502',
   foreignKeyViolation: '23503',
   uniqueViolation: '23505',

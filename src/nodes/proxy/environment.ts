@@ -1,0 +1,27 @@
+import type { Runtime } from '#base/runtime.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
+import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
+import type { Progress } from '#nodes/proxy/session/progress.js'
+import type { RowLocks } from '#nodes/proxy/session/row-locks.js'
+import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
+import type { Sequences } from '#nodes/proxy/statements/sequences.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import type { Mutex } from '#base/async/mutex.js'
+import type { Postgres } from '#postgres/contract.js'
+
+/** What all sessions of a proxy share. */
+export interface ProxyEnvironment {
+  readonly postgres: Postgres
+  readonly streaming: StreamingNode
+  readonly coordinator: Coordinator
+  readonly runtime: Runtime
+  readonly plans: PlanCache
+  readonly sequences: Sequences
+  readonly advisoryLocks: AdvisoryLocks
+  readonly progress: Progress
+  readonly rowLocks: RowLocks
+  readonly sessions: SessionRegistry
+  /** Held by the one transaction that has DDL pending, from its first DDL to its end. */
+  readonly ddlLock: Mutex
+}

@@ -1,0 +1,97 @@
+/** The proxy: opens sessions and holds what they share. */
+import { Mutex } from '#base/async/mutex.js'
+import { backgroundContext } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import type { OpenSession } from '#net/pgwire/session.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { Proxy } from '#nodes/proxy/contract.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
+import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
+import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
+import { commitTransaction } from '#nodes/proxy/session/commit.js'
+import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
+import { Progress } from '#nodes/proxy/session/progress.js'
+import { SessionRegistry } from '#nodes/proxy/session/registry.js'
+import { RowLocks } from '#nodes/proxy/session/row-locks.js'
+import { ProxySession } from '#nodes/proxy/session/session.js'
+import { Settings } from '#nodes/proxy/session/settings.js'
+import { checkRequest, initialSettings } from '#nodes/proxy/session/start.js'
+import { Transaction } from '#nodes/proxy/session/transaction.js'
+import { judgeSetting } from '#nodes/proxy/statements/settings-statements.js'
+import { Sequences } from '#nodes/proxy/statements/sequences.js'
+import { toTableSchema } from '#nodes/proxy/statements/table-schema.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import type { Postgres } from '#postgres/contract.js'
+
+export interface ProxyOptions {
+  readonly postgres: Postgres
+  readonly streaming: StreamingNode
+  readonly coordinator: Coordinator
+  readonly runtime: Runtime
+  /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
+  readonly createUnknownUsers: boolean
+}
+
+export async function openProxy(options: ProxyOptions): Promise<Proxy> {
+  const environment: ProxyEnvironment = {
+    postgres: options.postgres,
+    streaming: options.streaming,
+    coordinator: options.coordinator,
+    runtime: options.runtime,
+    plans: new PlanCache(),
+    sequences: new Sequences(options.coordinator),
+    advisoryLocks: new AdvisoryLocks(),
+    progress: new Progress(),
+    rowLocks: new RowLocks(),
+    sessions: new SessionRegistry(),
+    ddlLock: new Mutex(),
+  }
+  await putTables(environment)
+  const openSession: OpenSession = async (request) => {
+    checkRequest(request)
+    if (!environment.postgres.catalog().roles.has(request.user)) {
+      if (!options.createUnknownUsers) {
+        throw new DatabaseError(SqlState.invalidAuthorizationSpecification, `role "${request.user}" does not exist`)
+      }
+      await createRole(environment, request.user)
+    }
+    const initial = await initialSettings(request, (name, value) =>
+      judgeSetting(environment, new Settings(request.user, new Map(), () => {}).session(), name, value),
+    )
+    return new ProxySession(environment, request, initial)
+  }
+  return {
+    openSession,
+    passwordVerifier: async (user) => {
+      const stored = await options.coordinator.getSetting(`password/${user}`)
+      return stored === undefined ? undefined : new TextDecoder().decode(stored)
+    },
+    stop: () => environment.sequences.close(),
+  }
+}
+
+/** After a crash between the two, storage learns of tables that the catalog has, and forgets others. */
+async function putTables(environment: ProxyEnvironment): Promise<void> {
+  const catalog = environment.postgres.catalog()
+  for (const table of catalog.tables.values()) {
+    if (table.kind === 'table') await environment.streaming.putTable(toTableSchema(table, catalog.version))
+  }
+}
+
+async function createRole(environment: ProxyEnvironment, user: string): Promise<void> {
+  const settings = new Settings('postgres', new Map(), () => {})
+  const transaction = new Transaction('implicit', environment.runtime.nowMs(), 'read committed', false)
+  try {
+    await acquireDdlLock(transaction, environment, backgroundContext)
+    if (environment.postgres.catalog().roles.has(user)) return
+    const sql = `CREATE ROLE ${quoteIdentifier(user)} SUPERUSER LOGIN`
+    const tried = await environment.postgres.tryDdl(sql, settings.session(), [])
+    transaction.pendingDdl = [tried.result.entry]
+    transaction.catalog = tried.catalog
+    await commitTransaction(transaction, environment, backgroundContext)
+  } finally {
+    for (const release of transaction.atEnd) release()
+  }
+}

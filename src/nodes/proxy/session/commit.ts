@@ -1,0 +1,138 @@
+/**
+ * ★ Commits a transaction.
+ *
+ *  1. channels of new and changed tables are made known to the streaming node (nobody reads them yet);
+ *  2. rows, staged rows and DDL go to the log in one append: TXN-1, the transaction is seen whole or not at all;
+ *  3. the DDL log and the catalog take the DDL over (after a crash, from the log record);
+ *  4. channels of dropped tables are forgotten, new vector indexes are built.
+ */
+import type { Context } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { routeBatches } from '#nodes/proxy/distribute/route.js'
+import type { Transaction } from '#nodes/proxy/session/transaction.js'
+import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
+import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
+import type { ChannelWrite } from '#nodes/streaming/contract.js'
+import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
+
+/** @throws DatabaseError 23505, 23503, 40001, 53100, 58030 …: nothing of the transaction has happened then */
+export async function commitTransaction(
+  transaction: Transaction,
+  environment: ProxyEnvironment,
+  context: Context,
+): Promise<void> {
+  if (!transaction.isDirty) return
+  const { streaming, coordinator, postgres } = environment
+  const before = postgres.catalog()
+  const after = transaction.catalog ?? before
+  const hasDdl = transaction.pendingDdl.length > 0
+  if (hasDdl) await putTables(before, after, environment)
+  const writes = channelWrites(transaction, after)
+  const entries = transaction.pendingDdl.map(encodeDdl)
+  if (writes.length > 0 || transaction.staged.length > 0) {
+    const staged = transaction.staged.map(({ rows }) => rows)
+    await streaming
+      .commit(
+        {
+          writes,
+          staged,
+          references: [],
+          readAt: transaction.snapshotAt ?? streaming.serviceTime(),
+          ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
+        },
+        context,
+      )
+      .catch((error: unknown) => {
+        throw conflictErrorOf(error, after)
+      })
+  }
+  if (!hasDdl) return
+  if (!(await coordinator.appendDdl(before.version, entries))) {
+    throw new DatabaseError(SqlState.serializationFailure, 'the catalog was changed by another proxy')
+  }
+  await postgres.applyDdl(transaction.pendingDdl)
+  environment.plans.clear()
+  for (const table of before.tables.values()) {
+    if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
+  }
+  await buildNewIndexes(before, after, environment, context)
+}
+
+async function putTables(
+  before: CatalogSnapshot,
+  after: CatalogSnapshot,
+  environment: ProxyEnvironment,
+): Promise<void> {
+  for (const table of after.tables.values()) {
+    if (table.kind !== 'table') continue
+    const old = before.tables.get(table.oid)
+    if (old !== undefined && (old === table || sameSchema(old, table))) continue
+    await environment.streaming.putTable(toTableSchema(table, after.version))
+  }
+}
+
+function channelWrites(transaction: Transaction, catalog: CatalogSnapshot): readonly ChannelWrite[] {
+  const writes: ChannelWrite[] = []
+  for (const [tableId, overlay] of transaction.overlays) {
+    const table = catalog.tables.get(tableId)
+    // Dropped in this very transaction: its rows go with it.
+    if (overlay.isEmpty || table === undefined) continue
+    const routed = routeBatches(table, overlay.batches())
+    writes.push({
+      tableId,
+      shard: 0,
+      truncate: overlay.truncated,
+      deletes: overlay.deletes(),
+      inserts: routed[0]?.batches ?? [],
+    })
+  }
+  return writes
+}
+
+async function buildNewIndexes(
+  before: CatalogSnapshot,
+  after: CatalogSnapshot,
+  environment: ProxyEnvironment,
+  context: Context,
+): Promise<void> {
+  for (const table of after.tables.values()) {
+    if (table.kind !== 'table') continue
+    const old = before.tables.get(table.oid)
+    for (const index of table.vectorIndexes) {
+      if (old?.vectorIndexes.some((known) => known.indexOid === index.indexOid) === true) continue
+      const progress = environment.progress.begin('create index', table, index)
+      try {
+        await environment.streaming.buildIndex(
+          table.oid,
+          index.indexOid,
+          (done, total) => progress.update(done, total),
+          context,
+        )
+      } finally {
+        progress.end()
+      }
+    }
+  }
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export function encodeDdl(entry: DdlEntry): Uint8Array {
+  return encoder.encode(JSON.stringify(entry))
+}
+
+export function decodeDdl(bytes: Uint8Array): DdlEntry {
+  return JSON.parse(decoder.decode(bytes)) as DdlEntry
+}
+
+/** For the log record: the entries, and the catalog version they follow, so that recovery adds them once. */
+function encodeDdlBatch(version: number, entries: readonly Uint8Array[]): Uint8Array {
+  return encoder.encode(JSON.stringify({ version, entries: entries.map((entry) => decoder.decode(entry)) }))
+}
+
+export function decodeDdlBatch(bytes: Uint8Array): { readonly version: number; readonly entries: readonly Uint8Array[] } {
+  const { version, entries } = JSON.parse(decoder.decode(bytes)) as { version: number; entries: string[] }
+  return { version, entries: entries.map((entry) => encoder.encode(entry)) }
+}

@@ -1,0 +1,31 @@
+import type { Context } from '#base/context.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import type { Transaction } from '#nodes/proxy/session/transaction.js'
+
+const holders = new WeakSet<Transaction>()
+
+/** One transaction with DDL at a time: the catalog it builds on stays what it was, object identifiers included. */
+export async function acquireDdlLock(
+  transaction: Transaction,
+  environment: ProxyEnvironment,
+  context: Context,
+): Promise<void> {
+  if (holders.has(transaction)) return
+  await new Promise<void>((resolve, reject) => {
+    let cancelled = false
+    const cancel = (): void => {
+      cancelled = true
+      reject(context.signal.reason as Error)
+    }
+    context.signal.addEventListener('abort', cancel, { once: true })
+    void environment.ddlLock.run(async () => {
+      context.signal.removeEventListener('abort', cancel)
+      if (cancelled) return
+      await new Promise<void>((release) => {
+        transaction.atEnd.push(release)
+        resolve()
+      })
+    })
+  })
+  holders.add(transaction)
+}

@@ -1,0 +1,32 @@
+/** All sessions of this proxy: pg_stat_activity, LISTEN/NOTIFY, pg_cancel_backend and pg_terminate_backend. */
+import type { ClientPort } from '#net/pgwire/session.js'
+
+export interface SessionEntry {
+  readonly processId: number
+  readonly user: string
+  readonly database: string
+  readonly client: ClientPort
+  readonly listening: Set<string>
+}
+
+export class SessionRegistry {
+  readonly #entries = new Map<number, SessionEntry>()
+
+  add(entry: SessionEntry): void {
+    this.#entries.set(entry.processId, entry)
+  }
+
+  remove(processId: number): void {
+    this.#entries.delete(processId)
+  }
+
+  get(processId: number): SessionEntry | undefined {
+    return this.#entries.get(processId)
+  }
+
+  notify(from: number, channel: string, payload: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.listening.has(channel)) entry.client.notify(from, channel, payload)
+    }
+  }
+}

@@ -1,0 +1,403 @@
+/**
+ * One client's session: messages in, answers out. Owns the transaction, the prepared statements and the portals; what a
+ * statement does is in statements/.
+ *
+ * Transactions: outside of BEGIN everything up to Sync (or the end of a simple query) is one implicit transaction, as in
+ * PostgreSQL. DDL in an implicit extended-protocol transaction commits at Execute, so that a long index build is over
+ * when its tag is sent.
+ */
+import type { Context } from '#base/context.js'
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import type { TransactionStatus } from '#net/pgwire/backend.js'
+import type {
+  BindMessage,
+  CloseMessage,
+  DescribeMessage,
+  ExecuteMessage,
+  FunctionCallMessage,
+  ParseMessage,
+  QueryMessage,
+} from '#net/pgwire/message.js'
+import type {
+  Awaitable,
+  ResponseWriter,
+  Session,
+  SessionRequest,
+  StatementContext,
+} from '#net/pgwire/session.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import { commitTransaction } from '#nodes/proxy/session/commit.js'
+import type { SessionMemory } from '#nodes/proxy/session/memory.js'
+import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
+import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
+import { Settings } from '#nodes/proxy/session/settings.js'
+import { serverParameters } from '#nodes/proxy/session/start.js'
+import { withStatementTimeout } from '#nodes/proxy/session/statement-timeout.js'
+import { type IsolationLevel, Transaction } from '#nodes/proxy/session/transaction.js'
+import { describeUtility } from '#nodes/proxy/statements/describe-utility.js'
+import { runStatement } from '#nodes/proxy/statements/dispatch.js'
+import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
+import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
+import { type ParsedStatement, parseStatements } from '#postgres/classify.js'
+import type { BoundStatement, Description } from '#postgres/contract.js'
+
+/** Statements whose parameters and columns PostgreSQL describes. */
+const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
+
+const noPlan: readonly number[] = []
+
+export class ProxySession implements Session {
+  readonly #environment: ProxyEnvironment
+  readonly #settings: Settings
+  readonly #memory: SessionMemory
+  #transaction: Transaction
+  #beforeBlock: ReturnType<Settings['snapshot']> | undefined
+  /** Settings that changed, to be reported with the next answer. */
+  #reports: [string, string][] = []
+
+  constructor(
+    environment: ProxyEnvironment,
+    request: SessionRequest,
+    initial: ReadonlyMap<string, string>,
+  ) {
+    this.#environment = environment
+    this.#settings = new Settings(request.user, initial, (name, value) => this.#reports.push([name, value]))
+    this.#transaction = this.#newTransaction('implicit')
+    const listening = new Set<string>()
+    this.#memory = {
+      sessionSequences: [],
+      processId: request.processId,
+      user: request.user,
+      database: request.database,
+      initialSettings: initial,
+      statements: new Map(),
+      portals: new Map(),
+      listening,
+      owner: this,
+      control: {
+        current: () => this.#transaction,
+        begin: async () => this.#beginBlock(),
+        commit: (context) => this.#commit(context),
+        rollback: () => this.#rollback(),
+      },
+      reportIfWatched: (name, value) => this.#settings.report(name, value),
+    }
+    environment.sessions.add({
+      processId: request.processId,
+      user: request.user,
+      database: request.database,
+      client: request.client,
+      listening,
+    })
+  }
+
+  get transactionStatus(): TransactionStatus {
+    if (this.#transaction.kind === 'implicit') return 'I'
+    return this.#transaction.failed ? 'E' : 'T'
+  }
+
+  get parameterStatuses(): Iterable<readonly [string, string]> {
+    return serverParameters(this.#settings, this.#environment.postgres.catalog())
+  }
+
+  #newTransaction(kind: Transaction['kind']): Transaction {
+    const isolation = (this.#settings.get('default_transaction_isolation') ?? 'read committed') as IsolationLevel
+    const readOnly = this.#settings.get('default_transaction_read_only') === 'on'
+    return new Transaction(kind, this.#environment.runtime.nowMs(), isolation, readOnly)
+  }
+
+  #beginBlock(): void {
+    // Statements of the same simple query that came before BEGIN belong to the block, as in PostgreSQL.
+    const before = this.#transaction
+    this.#beforeBlock = this.#settings.snapshot()
+    this.#transaction = this.#newTransaction('explicit')
+    this.#transaction.adopt(before)
+  }
+
+  async #commit(context: Context): Promise<void> {
+    const transaction = this.#transaction
+    try {
+      await commitTransaction(transaction, this.#environment, context)
+    } catch (error) {
+      await this.#rollback()
+      throw error
+    }
+    this.#settings.endTransaction()
+    await this.#end(transaction)
+    for (const done of transaction.atCommit) done()
+  }
+
+  async #rollback(): Promise<void> {
+    const transaction = this.#transaction
+    for (const { rows } of transaction.staged) await rows.abort()
+    if (transaction.kind === 'explicit' && this.#beforeBlock !== undefined) this.#settings.restore(this.#beforeBlock)
+    await this.#end(transaction)
+  }
+
+  async #end(transaction: Transaction): Promise<void> {
+    this.#transaction = this.#newTransaction('implicit')
+    this.#beforeBlock = undefined
+    for (const release of transaction.atEnd) release()
+    this.#environment.rowLocks.release(transaction)
+    this.#environment.advisoryLocks.releaseAll(this, 'transaction')
+    if (this.#memory.portals.size === 0) return
+    for (const [name, portal] of this.#memory.portals) {
+      if (portal.holdable) continue
+      await closePortal(portal.running)
+      this.#memory.portals.delete(name)
+    }
+  }
+
+  async query(message: QueryMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+    const statements = parseStatements(message.sql)
+    if (statements.length === 0) out.emptyQueryResponse()
+    for (const [i, parsed] of statements.entries()) {
+      const bound = { sql: parsed.sql, parameterTypes: [], parameters: [], parameterFormats: [], resultFormats: [] }
+      const last = i === statements.length - 1
+      await this.#guarded(parsed, message.sql, context, async () => {
+        const result = await this.#run(parsed, bound, out, context)
+        if (result.fields !== undefined) out.rowDescription(result.fields)
+        const portal = startPortal(result)
+        await this.#writeRows(portal, 0, out)
+        if (last && this.#transaction.kind === 'implicit') await this.#commit(context)
+        this.#writeReports(out)
+        out.commandComplete(result.tag(portal.sent))
+      })
+    }
+  }
+
+  /** Positions in errors count from the start of the whole query string. */
+  async #guarded(
+    parsed: ParsedStatement,
+    sql: string,
+    context: StatementContext,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    try {
+      await withStatementTimeout(this.#settings, this.#environment.runtime, context, work)
+    } catch (error) {
+      if (parsed.offset > 0 && error instanceof DatabaseError && error.fields.position !== undefined && sql !== parsed.sql) {
+        throw new DatabaseError(error.sqlState, error.message, {
+          ...error.fields,
+          position: error.fields.position + parsed.offset,
+        })
+      }
+      throw error
+    }
+  }
+
+  #run(
+    parsed: ParsedStatement,
+    bound: BoundStatement,
+    out: ResponseWriter,
+    context: StatementContext,
+  ): Promise<Result> {
+    this.#refuseInFailedBlock(parsed)
+    return runStatement(this.#execution(parsed, bound, out, context))
+  }
+
+  #execution(
+    parsed: ParsedStatement,
+    bound: BoundStatement,
+    out: ResponseWriter,
+    context: Context,
+  ): Execution {
+    return {
+      environment: this.#environment,
+      parsed,
+      bound,
+      settings: this.#settings,
+      transaction: this.#transaction,
+      memory: this.#memory,
+      catalog: this.#transaction.catalog ?? this.#environment.postgres.catalog(),
+      context,
+      out,
+    }
+  }
+
+  #refuseInFailedBlock(parsed: ParsedStatement): void {
+    if (!this.#transaction.failed) return
+    const kind = parsed.kind === 'transaction' ? String(parsed.tree['kind']) : ''
+    const allowed = ['TRANS_STMT_COMMIT', 'TRANS_STMT_ROLLBACK', 'TRANS_STMT_ROLLBACK_TO']
+    if (allowed.includes(kind)) return
+    throw new DatabaseError(
+      SqlState.inFailedSqlTransaction,
+      'current transaction is aborted, commands ignored until end of transaction block',
+    )
+  }
+
+  #writeReports(out: ResponseWriter): void {
+    if (this.#reports.length === 0) return
+    for (const [name, value] of this.#reports) out.parameterStatus(name, value)
+    this.#reports = []
+  }
+
+  /** @returns false when the limit was reached before the end */
+  async #writeRows(portal: ReturnType<typeof startPortal>, limit: number, out: ResponseWriter): Promise<boolean> {
+    let written = 0
+    for (;;) {
+      if (limit > 0 && written >= limit) return (portal.rest?.count ?? 0) === 0 && portal.done
+      const chunk = await nextRows(portal, limit > 0 ? limit - written : 0)
+      if (chunk === undefined) return true
+      out.raw(chunk.data)
+      written += chunk.count
+      if (out.full) await out.drain()
+    }
+  }
+
+  parse(message: ParseMessage, out: ResponseWriter, context: StatementContext): Awaitable {
+    const { name, sql, parameterTypes } = message
+    if (name !== '' && this.#memory.statements.has(name)) {
+      throw new DatabaseError(SqlState.duplicatePreparedStatement, `prepared statement "${name}" already exists`)
+    }
+    const statements = parseStatements(sql)
+    if (statements.length > 1) {
+      throw new DatabaseError(SqlState.syntaxError, 'cannot insert multiple commands into a prepared statement')
+    }
+    const [parsed] = statements
+    if (parsed !== undefined) this.#refuseInFailedBlock(parsed)
+    const keep = (types: readonly number[]): void => {
+      this.#memory.statements.set(name, { sql: parsed?.sql ?? '', parsed, parameterTypes: types })
+    }
+    if (parsed === undefined || !described.has(parsed.kind)) return keep(parsed === undefined ? noPlan : parameterTypes)
+    return this.#guarded(parsed, sql, context, async () => {
+      const description = await describeStatement(
+        { sql: parsed.sql, parameterTypes },
+        this.#execution(parsed, { ...emptyBound, sql: parsed.sql }, out, context),
+      )
+      keep(description.parameterTypes)
+    })
+  }
+
+  bind(message: BindMessage): Awaitable {
+    const statement = this.#memory.statements.get(message.statement)
+    if (statement === undefined) {
+      const shown = message.statement === '' ? 'unnamed prepared statement' : `prepared statement "${message.statement}"`
+      throw new DatabaseError(SqlState.invalidSqlStatementName, `${shown} does not exist`)
+    }
+    const expected = statement.parameterTypes.length
+    if (described.has(statement.parsed?.kind ?? '') && message.parameters.length !== expected) {
+      throw new DatabaseError(
+        SqlState.protocolViolation,
+        `bind message supplies ${message.parameters.length} parameters, but prepared statement "${message.statement}" requires ${expected}`,
+      )
+    }
+    if (message.portal !== '' && this.#memory.portals.has(message.portal)) {
+      throw new DatabaseError(SqlState.duplicateCursor, `cursor "${message.portal}" already exists`)
+    }
+    if (statement.parsed !== undefined) this.#refuseInFailedBlock(statement.parsed)
+    const previous = this.#memory.portals.get(message.portal)
+    this.#memory.portals.set(message.portal, {
+      statement,
+      parameters: message.parameters,
+      parameterFormats: message.parameterFormats,
+      resultFormats: message.resultFormats,
+      running: undefined,
+      holdable: false,
+    })
+    return closePortal(previous?.running)
+  }
+
+  async describe(message: DescribeMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+    if (message.target === 'statement') {
+      const statement = this.#memory.statements.get(message.name)
+      if (statement === undefined) {
+        throw new DatabaseError(
+          SqlState.invalidSqlStatementName,
+          message.name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${message.name}" does not exist`,
+        )
+      }
+      const description = await this.#describe(statement, out, context)
+      out.parameterDescription(description.parameterTypes)
+      if (description.fields.length === 0) out.noData()
+      else out.rowDescription(description.fields.map((field) => ({ ...field, format: 0 })))
+      return
+    }
+    const portal = this.#portal(message.name)
+    if (portal.running?.result.fields !== undefined) {
+      out.rowDescription(portal.running.result.fields)
+      return
+    }
+    const { fields } = await this.#describe(portal.statement, out, context)
+    const formats = formatsOf(portal.resultFormats, fields.length)
+    if (fields.length === 0) out.noData()
+    else out.rowDescription(fields.map((field, i) => ({ ...field, format: formats[i] ?? 0 })))
+  }
+
+  async #describe(statement: PreparedStatement, out: ResponseWriter, context: Context): Promise<Description> {
+    const { parsed } = statement
+    if (parsed === undefined) return { parameterTypes: [], fields: [] }
+    const bound = { ...emptyBound, sql: statement.sql, parameterTypes: statement.parameterTypes }
+    const execution = this.#execution(parsed, bound, out, context)
+    if (!described.has(parsed.kind)) return describeUtility(execution)
+    return describeStatement({ sql: statement.sql, parameterTypes: statement.parameterTypes }, execution)
+  }
+
+  #portal(name: string): Portal {
+    const portal = this.#memory.portals.get(name)
+    if (portal !== undefined) return portal
+    throw new DatabaseError(SqlState.invalidCursorName, `portal "${name}" does not exist`)
+  }
+
+  async execute(message: ExecuteMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+    const portal = this.#portal(message.portal)
+    const { parsed, sql, parameterTypes } = portal.statement
+    if (parsed === undefined) return out.emptyQueryResponse()
+    await withStatementTimeout(this.#settings, this.#environment.runtime, context, async () => {
+      if (portal.running === undefined) {
+        const { parameters, parameterFormats, resultFormats } = portal
+        const bound = { sql, parameterTypes, parameters, parameterFormats, resultFormats }
+        portal.running = startPortal(await this.#run(parsed, bound, out, context))
+      }
+      const running = portal.running
+      const before = running.sent
+      const ended = await this.#writeRows(running, Math.max(0, message.rowCountMax), out)
+      if (!ended) return out.portalSuspended()
+      if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0) await this.#commit(context)
+      this.#writeReports(out)
+      out.commandComplete(running.result.tag(running.sent - before))
+    })
+  }
+
+  async closeNamed(message: CloseMessage): Promise<void> {
+    if (message.target === 'statement') {
+      this.#memory.statements.delete(message.name)
+      return
+    }
+    const portal = this.#memory.portals.get(message.name)
+    this.#memory.portals.delete(message.name)
+    await closePortal(portal?.running)
+  }
+
+  sync(_out: ResponseWriter, context: StatementContext): Awaitable {
+    if (this.#transaction.kind === 'explicit') return
+    if (this.#transaction.isUntouched && this.#memory.portals.size === 0) return
+    return this.#commit(context)
+  }
+
+  functionCall(_message: FunctionCallMessage): void {
+    throw notSupported('the fast-path function call is not supported', 'Call the function in a SELECT.')
+  }
+
+  fail(_error: DatabaseError): Awaitable {
+    if (this.#transaction.kind === 'implicit') return this.#rollback()
+    this.#transaction.failed = true
+  }
+
+  async close(): Promise<void> {
+    await this.#rollback()
+    this.#environment.advisoryLocks.releaseAll(this, 'both')
+    this.#environment.sessions.remove(this.#memory.processId)
+    for (const portal of this.#memory.portals.values()) await closePortal(portal.running)
+    this.#memory.portals.clear()
+  }
+}
+
+const emptyBound: BoundStatement = {
+  sql: '',
+  parameterTypes: [],
+  parameters: [],
+  parameterFormats: [],
+  resultFormats: [],
+}

@@ -1,0 +1,103 @@
+/** Unique keys of rows that a statement adds, judged against what is committed and what the transaction has written. */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
+import { readDatum } from '#engine/columnar/read-datum.js'
+import { formatText } from '#engine/types/format-text.js'
+import type { Settings } from '#nodes/proxy/session/settings.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { routeBatches } from '#nodes/proxy/distribute/route.js'
+import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
+
+export interface Conflict {
+  readonly indexOid: number
+  readonly key: readonly Datum[]
+  /** Committed row that holds the key; -1: a row of this transaction. */
+  readonly rowId: number
+  /** The keys of all rows of the batch under the index, to load whatever they may conflict with. */
+  allKeys(): Promise<readonly (readonly Datum[])[]>
+}
+
+export async function findConflict(
+  execution: Execution,
+  table: TableInfo,
+  inserted: ColumnBatch,
+  removed: readonly number[],
+): Promise<Conflict | undefined> {
+  if (table.keys.length === 0) return undefined
+  const overlay = execution.transaction.overlays.get(table.oid)
+  const committed = execution.environment.postgres.catalog().tables.get(table.oid)
+  // A table created in this transaction: PostgreSQL has seen all its rows.
+  if (committed === undefined || committed.keys.length === 0) return undefined
+  const deletes = Float64Array.from(new Set([...(overlay?.deletes() ?? []), ...removed])).sort()
+  for (const write of routeBatches(table, [inserted])) {
+    const conflict = await execution.environment.streaming.findConflict(
+      { tableId: table.oid, shard: write.shard, truncate: overlay?.truncated ?? false, deletes, inserts: write.batches },
+      execution.context,
+    )
+    if (conflict === undefined) continue
+    const { indexOid } = conflict
+    return {
+      indexOid,
+      key: conflict.key,
+      rowId: conflict.rowId,
+      allKeys: async () => keysOfBatch(table, inserted, indexOid),
+    }
+  }
+  return undefined
+}
+
+function keysOfBatch(table: TableInfo, batch: ColumnBatch, indexOid: number): readonly (readonly Datum[])[] {
+  const columns = storedColumns(table)
+  const attnums = table.keys.find((key) => key.indexOid === indexOid)?.attnums ?? []
+  const positions = attnums.map((attnum) => columns.findIndex((column) => column.attnum === attnum))
+  const keys: (readonly Datum[])[] = []
+  for (let row = 0; row < batch.rowCount; row += 1) {
+    const key = positions.map((position) => {
+      const column = batch.columns[position]
+      return column === undefined ? null : readDatum(column, row, columns[position]?.typeName)
+    })
+    if (key.every((datum) => datum !== null)) keys.push(key)
+  }
+  return keys
+}
+
+/** As PostgreSQL words it: duplicate key value violates unique constraint "t_pkey", Key (id)=(1) already exists. */
+export function conflictError(
+  table: TableInfo,
+  conflict: Pick<Conflict, 'indexOid' | 'key'>,
+  settings: Settings,
+): DatabaseError {
+  const key = table.keys.find((candidate) => candidate.indexOid === conflict.indexOid)
+  const columns = (key?.attnums ?? []).map((attnum) => table.columns.find((column) => column.attnum === attnum))
+  const names = columns.map((column) => column?.name ?? '?').join(', ')
+  const values = conflict.key.map((datum, i) =>
+    datum === null ? 'null' : (formatText(columns[i]?.typeName ?? '', datum, settings.types()) ?? '?'),
+  )
+  return new DatabaseError(
+    SqlState.uniqueViolation,
+    `duplicate key value violates unique constraint "${key?.name ?? '?'}"`,
+    {
+      detail: `Key (${names})=(${values.join(', ')}) already exists.`,
+      schema: table.schemaName,
+      table: table.name,
+      constraint: key?.name ?? '',
+    },
+  )
+}
+
+
+/** The streaming node names the constraint only by what it knows; the catalog has the rest of the error's fields. */
+export function conflictErrorOf(error: unknown, catalog: CatalogSnapshot): unknown {
+  if (!(error instanceof DatabaseError) || error.sqlState !== SqlState.uniqueViolation) return error
+  for (const table of catalog.tables.values()) {
+    const key = table.keys.find((candidate) => candidate.name === error.fields.constraint)
+    if (key === undefined) continue
+    return new DatabaseError(error.sqlState, error.message, {
+      ...error.fields,
+      schema: table.schemaName,
+      table: table.name,
+    })
+  }
+  return error
+}

@@ -1,0 +1,127 @@
+/** Foreign keys of new rows: the referenced key must be there, committed or written by the transaction. */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { Datum } from '#engine/columnar/column.js'
+import { readDatum } from '#engine/columnar/read-datum.js'
+import { formatText } from '#engine/types/format-text.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import type { CapturedChange } from '#nodes/proxy/statements/modify.js'
+import { loadRows, readOwn, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import type { ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
+
+/** @throws 23503 with PostgreSQL's words */
+export async function checkReferences(execution: Execution, changes: readonly CapturedChange[]): Promise<void> {
+  for (const change of changes) {
+    if (change.inserted.rowCount === 0) continue
+    for (const foreignKey of change.table.foreignKeys) await checkForeignKey(execution, change, foreignKey, changes)
+  }
+}
+
+async function checkForeignKey(
+  execution: Execution,
+  change: CapturedChange,
+  foreignKey: ForeignKeyInfo,
+  changes: readonly CapturedChange[],
+): Promise<void> {
+  const referenced = execution.catalog.tables.get(foreignKey.referencedTableOid)
+  if (referenced === undefined) return
+  const wanted = keysOfRows(change.table, foreignKey.attnums, [change.inserted])
+  if (wanted.size === 0) return
+  for (const own of [
+    ...readOwn(execution, referenced, foreignKey.referencedAttnums).map((batch) =>
+      keysOfColumns(batch.columns, batch.rowCount, referenced, foreignKey.referencedAttnums),
+    ),
+    ...changes
+      .filter((other) => other.table.oid === referenced.oid)
+      .map((other) => keysOfRows(referenced, foreignKey.referencedAttnums, [other.inserted])),
+  ]) {
+    for (const key of own.keys()) wanted.delete(key)
+  }
+  if (wanted.size === 0) return
+  const index = referenced.keys.find(
+    (key) =>
+      key.attnums.length === foreignKey.referencedAttnums.length &&
+      key.attnums.every((attnum) => foreignKey.referencedAttnums.includes(attnum)),
+  )
+  // The key look-up wants values in the index's own column order.
+  const order = (index?.attnums ?? []).map((attnum) => foreignKey.referencedAttnums.indexOf(attnum))
+  const found = await loadRows(
+    execution,
+    referenced,
+    foreignKey.referencedAttnums,
+    chooseReadTimestamp(execution),
+    index === undefined
+      ? {}
+      : {
+          keys: {
+            indexOid: index.indexOid,
+            values: [...wanted.values()].map((key) => order.map((position) => key[position] ?? null)),
+          },
+        },
+  )
+  for (const batch of found.batches) {
+    const keys = keysOfColumns(batch.columns, batch.rowCount, referenced, foreignKey.referencedAttnums)
+    for (const key of keys.keys()) wanted.delete(key)
+  }
+  const [missing] = wanted.values()
+  if (missing === undefined) return
+  throw violation(change.table, referenced, foreignKey, missing, execution)
+}
+
+function keysOfRows(
+  table: TableInfo,
+  attnums: readonly number[],
+  batches: readonly CapturedChange['inserted'][],
+): Map<string, readonly Datum[]> {
+  const columns = storedColumns(table)
+  const keys = new Map<string, readonly Datum[]>()
+  for (const batch of batches) {
+    const picked = attnums.flatMap((attnum) => {
+      const column = batch.columns[columns.findIndex((candidate) => candidate.attnum === attnum)]
+      return column === undefined ? [] : [column]
+    })
+    for (const [text, key] of keysOfColumns(picked, batch.rowCount, table, attnums)) keys.set(text, key)
+  }
+  return keys
+}
+
+/** MATCH SIMPLE: a key with a NULL in it refers to nothing. */
+function keysOfColumns(
+  columns: CapturedChange['inserted']['columns'],
+  rowCount: number,
+  table: TableInfo,
+  attnums: readonly number[],
+): Map<string, readonly Datum[]> {
+  const keys = new Map<string, readonly Datum[]>()
+  const types = attnums.map((attnum) => table.columns.find((column) => column.attnum === attnum)?.typeName ?? '')
+  for (let row = 0; row < rowCount; row += 1) {
+    const key = columns.map((column, i) => readDatum(column, row, types[i]))
+    if (key.some((datum) => datum === null)) continue
+    keys.set(key.map((datum) => Buffer.from(datum ?? []).toString('hex')).join(':'), key)
+  }
+  return keys
+}
+
+function violation(
+  table: TableInfo,
+  referenced: TableInfo,
+  foreignKey: ForeignKeyInfo,
+  key: readonly Datum[],
+  execution: Execution,
+): DatabaseError {
+  const columns = foreignKey.attnums.map((attnum) => table.columns.find((column) => column.attnum === attnum))
+  const values = key.map((datum, i) =>
+    datum === null
+      ? 'null'
+      : (formatText(columns[i]?.typeName ?? '', datum, execution.settings.types()) ?? '?'),
+  )
+  return new DatabaseError(
+    SqlState.foreignKeyViolation,
+    `insert or update on table "${table.name}" violates foreign key constraint "${foreignKey.name}"`,
+    {
+      detail: `Key (${columns.map((column) => column?.name).join(', ')})=(${values.join(', ')}) is not present in table "${referenced.name}".`,
+      schema: table.schemaName,
+      table: table.name,
+      constraint: foreignKey.name,
+    },
+  )
+}

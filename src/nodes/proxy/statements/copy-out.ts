@@ -1,0 +1,128 @@
+/** COPY … TO STDOUT: as a query whose rows PostgreSQL's own COPY formats, table by table natively where that is possible. */
+import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
+import { commandResult } from '#nodes/proxy/statements/execution.js'
+import { BackendMessages } from '#net/pgwire/backend-parse.js'
+import { native } from '#engine/index/native.js'
+import { hasTextFormatter } from '#engine/types/format-text.js'
+import { chooseReadTimestamp } from '#nodes/proxy/statements/execution.js'
+import { copyOptions, type CopyOptions } from '#nodes/proxy/statements/copy-options.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { loadTables, readOwn, readStored } from '#nodes/proxy/statements/read-rows.js'
+import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
+import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
+import { parseStatements } from '#postgres/classify.js'
+import type { LoadedRows } from '#nodes/proxy/statements/read-rows.js'
+
+export async function copyOut(execution: Execution): Promise<Result> {
+  const { tree } = execution.parsed
+  if (tree['query'] === undefined) {
+    const options = copyOptions(execution)
+    if (isNative(execution, options)) return commandResult(`COPY ${await copyTable(execution, options)}`)
+  }
+  return copyThroughPostgres(execution)
+}
+
+function isNative(execution: Execution, options: CopyOptions): boolean {
+  if (options.table.kind !== 'table' || !options.plain || options.header) return false
+  if (options.columns.some((column) => column.generated === 'v')) return false
+  return (
+    options.format === 'binary' ||
+    options.columns.every((column) => hasTextFormatter(column.typeName, execution.settings.types()))
+  )
+}
+
+const header = Uint8Array.of(0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+const trailer = Uint8Array.of(0xff, 0xff)
+
+async function copyTable(execution: Execution, options: CopyOptions): Promise<number> {
+  const { out } = execution
+  const attnums = options.columns.map((column) => column.attnum)
+  out.copyOut(options.format === 'binary' ? 'binary' : 'text', attnums.length)
+  if (options.format === 'binary') out.copyData(header)
+  let count = 0
+  const send = async (batch: LoadedRows['batches'][number]): Promise<void> => {
+    const columns = batch.columns.map((column, i) => ({ ...column, typeName: options.columns[i]?.typeName ?? '' }))
+    out.copyData(
+      options.format === 'binary'
+        ? native.encodeCopyBinary(columns, batch.rowCount)
+        : native.encodeCopyText(columns, batch.rowCount, options.text),
+    )
+    count += batch.rowCount
+    if (out.full) await out.drain()
+  }
+  for await (const { batch } of readStored(execution, options.table, attnums, chooseReadTimestamp(execution), {})) {
+    if (batch.rowCount > 0) await send(batch)
+  }
+  for (const batch of readOwn(execution, options.table, attnums)) await send(batch)
+  if (options.format === 'binary') out.copyData(trailer)
+  out.copyDone()
+  return count
+}
+
+/** The COPY itself runs verbatim; its rows are those that its query can reach. */
+async function copyThroughPostgres(execution: Execution): Promise<Result> {
+  const { out, environment } = execution
+  const rows = await rowsToCopy(execution)
+  const result = await evaluateWithLoads(execution, rows, (loads) =>
+    environment.postgres.evaluate(evaluationOf(execution, execution.bound, loads), execution.context),
+  )
+  const messages = new BackendMessages(result.dataRows)
+  const binary = /\bbinary\b/i.test(JSON.stringify(execution.parsed.tree['options'] ?? []))
+  out.copyOut(binary ? 'binary' : 'text', fieldCount(rows))
+  while (messages.next()) {
+    if (messages.type === 0x64) out.copyData(messages.payload())
+    if (out.full) await out.drain()
+  }
+  out.copyDone()
+  return commandResult(result.commandTag)
+}
+
+async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> {
+  const query = copyQuery(execution)
+  if (query === undefined) {
+    const { table } = copyOptions(execution)
+    const tables = table.kind === 'table' ? [table.oid] : table.partitions
+    const loaded: LoadedRows[] = []
+    for (const oid of tables) {
+      const rows = await loadWhole(execution, oid, chooseReadTimestamp(execution))
+      if (rows !== undefined) loaded.push(rows)
+    }
+    return loaded
+  }
+  const [parsed] = parseStatements(query)
+  if (parsed === undefined) return []
+  const inner: Execution = { ...execution, parsed, bound: { ...execution.bound, sql: query } }
+  const prepared = await preparePlan(inner)
+  const values = await resolveSlots(prepared.slots, [], inner)
+  const { plan } = prepared
+  if (plan.kind === 'catalog' || plan.kind === 'hoisted') {
+    return plan.kind === 'catalog' ? [] : wholeTables(execution, query)
+  }
+  const scans = plan.kind === 'scan' ? [plan.scan] : plan.scans
+  return loadTables(inner, scans, values, chooseReadTimestamp(execution))
+}
+
+async function wholeTables(execution: Execution, query: string): Promise<readonly LoadedRows[]> {
+  const loaded: LoadedRows[] = []
+  for (const table of execution.catalog.tables.values()) {
+    if (!query.includes(table.name)) continue
+    const rows = await loadWhole(execution, table.oid, chooseReadTimestamp(execution))
+    if (rows !== undefined) loaded.push(rows)
+  }
+  return loaded
+}
+
+/** Text between the parentheses of COPY ( … ) TO. */
+function copyQuery(execution: Execution): string | undefined {
+  const { sql, tree } = execution.parsed
+  if (tree['query'] === undefined) return undefined
+  const open = sql.indexOf('(')
+  const close = sql.slice(0, sql.search(/\)\s*TO\s+STDOUT/i) + 1)
+  return open < 0 ? undefined : close.slice(open + 1, -1)
+}
+
+/** Clients read the count of columns only to know that the formats are all the same. */
+function fieldCount(rows: readonly LoadedRows[]): number {
+  return Math.max(1, rows[0]?.attnums.length ?? 1)
+}

@@ -1,0 +1,171 @@
+/**
+ * DDL: tried in the catalog on top of what the transaction has changed so far, kept with the transaction, applied for
+ * everybody at commit. Statements that must look at the rows (validate, rewrite) run over them first.
+ */
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
+import { commandResult, chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { decodeTuples } from '#nodes/proxy/statements/modify.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { type LoadedRows, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
+import type { TreeNode } from '#postgres/classify.js'
+import type { TableInfo } from '#postgres/contract.js'
+import { collectRelations } from '#postgres/tree-walk.js'
+
+export async function ddl(execution: Execution): Promise<Result> {
+  const tag = await runDdl(execution, execution.parsed.sql)
+  return commandResult(tag)
+}
+
+export async function runDdl(execution: Execution, sql: string): Promise<string> {
+  const { environment, transaction, settings, parsed } = execution
+  refuse(parsed.nodeTag, parsed.tree)
+  if (transaction.readOnly) {
+    throw new DatabaseError('25006', 'cannot execute this statement in a read-only transaction')
+  }
+  await acquireDdlLock(transaction, environment, execution.context)
+  // The lock may have been waited for: what was planned against an older catalog is looked up anew.
+  const catalog = transaction.catalog ?? environment.postgres.catalog()
+  const current: Execution = { ...execution, catalog }
+  const rewritten = await overRowsIfNeeded(current)
+  const tried = await environment.postgres.tryDdl(sql, settings.session(), transaction.pendingDdl)
+  if (Number(shardsOption(tried.catalog)) > 1) {
+    throw notSupported('more than one shard per table is not supported yet', 'Leave out WITH (shards = …).')
+  }
+  for (const notice of tried.result.notices) execution.out.raw(notice)
+  transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
+  transaction.catalog = tried.catalog
+  for (const { table, change } of rewritten) {
+    const after = tried.catalog.tables.get(table.oid)
+    if (after === undefined) continue
+    const overlay = transaction.overlay(table.oid)
+    overlay.truncate()
+    overlay.insert(await decodeTuples(change, after))
+  }
+  return tried.result.commandTag
+}
+
+function shardsOption(catalog: { readonly tables: ReadonlyMap<number, TableInfo> }): number {
+  let most = 1
+  for (const table of catalog.tables.values()) most = Math.max(most, Number(table.options.get('shards') ?? '1'))
+  return most
+}
+
+/** Statements PostgreSQL would run but whose effect could not be kept. @throws 0A000 */
+function refuse(nodeTag: string, tree: TreeNode): void {
+  const names: Readonly<Record<string, string>> = {
+    CreatedbStmt: 'CREATE DATABASE is not supported yet',
+    DropdbStmt: 'DROP DATABASE is not supported yet',
+    CreateTableSpaceStmt: 'tablespaces are not supported',
+    CreateSubscriptionStmt: 'subscriptions are not supported',
+    CreatePublicationStmt: 'publications are not supported yet',
+    CreateFdwStmt: 'foreign data wrappers are not supported',
+    CreateForeignServerStmt: 'foreign servers are not supported',
+    CreateForeignTableStmt: 'foreign tables are not supported',
+  }
+  const message = names[nodeTag]
+  if (message !== undefined) throw notSupported(message)
+  const relation = (tree['relation'] ?? {}) as TreeNode
+  if (nodeTag === 'CreateStmt' && relation['relpersistence'] === 't') {
+    throw notSupported('temporary tables are not supported yet', 'Use an ordinary table and drop it.')
+  }
+  if (nodeTag === 'CreateStmt' && tree['inhRelations'] !== undefined && tree['partbound'] === undefined) {
+    throw notSupported('table inheritance is not supported', 'Use declarative partitioning.')
+  }
+}
+
+/** ALTER TABLE commands that look at no row: they change names, defaults, options, or add an empty column. */
+const catalogOnly = new Set([
+  'AT_DropColumn',
+  'AT_ColumnDefault',
+  'AT_DropNotNull',
+  'AT_SetStatistics',
+  'AT_SetOptions',
+  'AT_SetStorage',
+  'AT_SetCompression',
+  'AT_DropConstraint',
+  'AT_ChangeOwner',
+  'AT_SetRelOptions',
+  'AT_ResetRelOptions',
+  'AT_EnableRowSecurity',
+  'AT_DisableRowSecurity',
+  'AT_ForceRowSecurity',
+  'AT_NoForceRowSecurity',
+  'AT_EnableTrig',
+  'AT_DisableTrig',
+  'AT_EnableTrigAll',
+  'AT_DisableTrigAll',
+  'AT_ReplicaIdentity',
+  'AT_AddIdentity',
+  'AT_SetIdentity',
+  'AT_DropIdentity',
+  'AT_DropExpression',
+  'AT_ClusterOn',
+  'AT_DropCluster',
+])
+
+/** Runs ALTER TABLE (or CREATE UNIQUE INDEX) over the rows that are there, so that PostgreSQL validates and rewrites them. */
+async function overRowsIfNeeded(execution: Execution) {
+  const { parsed, environment, catalog, transaction } = execution
+  if (!needsRows(parsed.nodeTag, parsed.tree)) return []
+  const readAt = chooseReadTimestamp(execution)
+  const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
+  const tables = [...catalog.tables.values()].filter((table) => names.has(table.name) && table.kind === 'table')
+  const loaded: LoadedRows[] = []
+  for (const table of tables) {
+    const rows = await loadWhole(execution, table.oid, readAt)
+    if (rows !== undefined && rows.rowCount > 0) loaded.push(rows)
+  }
+  if (loaded.length === 0) return []
+  const result = await environment.postgres.evaluate(
+    {
+      ...evaluationOf(
+        execution,
+        { sql: parsed.sql, parameterTypes: [], parameters: [], parameterFormats: [], resultFormats: [] },
+        loaded.map(toTableLoad),
+      ),
+      pendingDdl: transaction.pendingDdl,
+      captureTables: loaded.map((rows) => rows.table.oid),
+      foreignKeys: 'on',
+    },
+    execution.context,
+  )
+  return result.changes
+    .filter((change) => change.removed.length > 0 || change.insertedCount > 0)
+    .flatMap((change) => {
+      const rows = loaded.find((entry) => entry.table.oid === change.tableOid)
+      if (rows === undefined) return []
+      if (change.insertedCount !== rows.rowCount) {
+        throw new DatabaseError(
+          SqlState.internalError,
+          `rewriting ${rows.table.name} gave ${change.insertedCount} rows of ${rows.rowCount}`,
+        )
+      }
+      return [{ table: rows.table, change }]
+    })
+}
+
+function needsRows(nodeTag: string, tree: TreeNode): boolean {
+  if (nodeTag === 'IndexStmt') return tree['unique'] === true
+  if (nodeTag !== 'AlterTableStmt' || tree['objtype'] !== 'OBJECT_TABLE') return false
+  const commands = (tree['cmds'] ?? []) as readonly { readonly AlterTableCmd?: TreeNode }[]
+  return commands.some(({ AlterTableCmd: command }) => {
+    const subtype = String(command?.['subtype'])
+    if (subtype === 'AT_AddColumn') return addsValues(command)
+    return !catalogOnly.has(subtype)
+  })
+}
+
+/** ADD COLUMN with nothing but a type, or with a plain constant default: old rows read the default. */
+function addsValues(command: TreeNode | undefined): boolean {
+  const definition = ((command?.['def'] ?? {}) as { readonly ColumnDef?: TreeNode }).ColumnDef
+  const constraints = (definition?.['constraints'] ?? []) as readonly { readonly Constraint?: TreeNode }[]
+  return constraints.some(({ Constraint: constraint }) => {
+    const kind = constraint?.['contype']
+    if (kind === 'CONSTR_NULL') return false
+    if (kind !== 'CONSTR_DEFAULT') return true
+    const expression = (constraint?.['raw_expr'] ?? {}) as TreeNode
+    return expression['A_Const'] === undefined
+  })
+}

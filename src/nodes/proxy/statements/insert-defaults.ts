@@ -1,0 +1,70 @@
+/** Defaults of columns that were not given, and what about a table only PostgreSQL can do. */
+import type { Datum } from '#engine/columnar/column.js'
+import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
+import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { EvaluationResult, TableColumn, TableInfo } from '#postgres/contract.js'
+
+/** True when rows cannot be made without PostgreSQL: checks, triggers, generated columns, row security, foreign keys, domains. */
+export function needsPostgres(table: TableInfo, given: readonly TableColumn[]): boolean {
+  if (table.hasTriggers || table.hasCheckConstraints || table.hasRowSecurity || table.foreignKeys.length > 0) return true
+  if (table.parentOid !== 0) return true
+  return table.columns.some(
+    (column) =>
+      column.generated !== '' ||
+      (given.every((other) => other.attnum !== column.attnum) && !hasSimpleDefault(column)),
+  )
+}
+
+/** None, nextval of its own sequence, or an expression that has one value for a whole statement. */
+function hasSimpleDefault(column: TableColumn): boolean {
+  const text = column.defaultExpression
+  if (text === null) return column.identity === '' || column.sequenceOid !== 0
+  if (column.sequenceOid !== 0 && /^nextval\('/.test(text)) return true
+  return /^(now\(\)|CURRENT_TIMESTAMP|CURRENT_DATE|'(?:[^']|'')*'::[a-z ]+|-?\d+(?:\.\d+)?|true|false|NULL::[a-z ]+)$/.test(text)
+}
+
+/**
+ * Values of the defaults: one per row for sequences, a single one otherwise.
+ * @throws 2200H when a sequence is exhausted
+ */
+export async function defaultsFor(
+  execution: Execution,
+  columns: readonly TableColumn[],
+  rowCount: number,
+): Promise<ReadonlyMap<number, readonly Datum[]>> {
+  const values = new Map<number, readonly Datum[]>()
+  for (const column of columns) {
+    const info = execution.catalog.sequences.get(column.sequenceOid)
+    const drawn = column.identity !== '' || /^nextval\('/.test(column.defaultExpression ?? '')
+    if (info !== undefined && drawn) {
+      const numbers = await execution.environment.sequences.next(info, rowCount)
+      const last = numbers.at(-1)
+      if (last !== undefined) {
+        const kept = execution.memory.sessionSequences.filter((state) => state.oid !== info.oid)
+        execution.memory.sessionSequences = [...kept, { oid: info.oid, lastValue: last, isCalled: true }]
+      }
+      values.set(column.attnum, numbers.map((number) => integerDatum(number, column.typeName)))
+    } else if (column.defaultExpression !== null) {
+      const [value] = await evaluateValues(
+        execution,
+        `SELECT (${column.defaultExpression})::${column.typeName}`,
+        [],
+        false,
+      )
+      values.set(column.attnum, [value ?? null])
+    }
+  }
+  return values
+}
+
+function integerDatum(value: bigint, typeName: string): Uint8Array {
+  if (typeName === 'int8') return int64Datum(value)
+  if (typeName === 'int4') return int32Datum(Number(value))
+  return new Uint8Array([Number((value >> 8n) & 0xffn), Number(value & 0xffn)])
+}
+
+export function capturedRows(result: EvaluationResult): number {
+  const count = /(\d+)$/.exec(result.commandTag)?.[1]
+  return count === undefined ? 0 : Number(count)
+}

@@ -1,0 +1,74 @@
+/** VACUUM, ANALYZE, CHECKPOINT, REINDEX, CLUSTER: PostgreSQL's words for flush, compaction and rebuilding. */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
+import type { TreeNode } from '#postgres/classify.js'
+import type { TableInfo } from '#postgres/contract.js'
+
+export async function checkpoint(execution: Execution): Promise<Result> {
+  await execution.environment.streaming.flush(undefined, execution.context)
+  return commandResult('CHECKPOINT')
+}
+
+export async function vacuum(execution: Execution): Promise<Result> {
+  const { tree } = execution.parsed
+  // ANALYZE: row counts are always exact here.
+  if (tree['is_vacuumcmd'] !== true) return commandResult('ANALYZE')
+  refuseInBlock(execution, 'VACUUM')
+  const options = (tree['options'] ?? []) as readonly { readonly DefElem?: TreeNode }[]
+  const full = options.some((option) => option.DefElem?.['defname'] === 'full')
+  const relations = (tree['rels'] ?? []) as readonly { readonly VacuumRelation?: TreeNode }[]
+  const named = relations.map((item) => resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode))
+  const tables = named.length > 0 ? named : [...execution.catalog.tables.values()]
+  for (const table of tables) {
+    if (table.kind !== 'table') continue
+    if (full) await execution.environment.streaming.compact(table.oid, execution.context)
+    else await execution.environment.streaming.flush(table.oid, execution.context)
+  }
+  return commandResult('VACUUM')
+}
+
+export async function reindex(execution: Execution): Promise<Result> {
+  refuseInBlock(execution, 'REINDEX')
+  const { tree } = execution.parsed
+  const relation = (tree['relation'] ?? {}) as TreeNode
+  const isIndex = tree['kind'] === 'REINDEX_OBJECT_INDEX'
+  const tables: readonly TableInfo[] =
+    tree['relation'] === undefined
+      ? [...execution.catalog.tables.values()]
+      : isIndex
+        ? tablesOfIndex(execution, String(relation['relname']))
+        : [resolveTable(execution, relation)]
+  for (const table of tables) {
+    for (const index of table.vectorIndexes) {
+      if (isIndex && index.name !== relation['relname']) continue
+      const progress = execution.environment.progress.begin('create index', table, index)
+      try {
+        await execution.environment.streaming.buildIndex(
+          table.oid,
+          index.indexOid,
+          (done, total) => progress.update(done, total),
+          execution.context,
+        )
+      } finally {
+        progress.end()
+      }
+    }
+  }
+  return commandResult('REINDEX')
+}
+
+function tablesOfIndex(execution: Execution, name: string): readonly TableInfo[] {
+  const tables = [...execution.catalog.tables.values()].filter(
+    (table) =>
+      table.vectorIndexes.some((index) => index.name === name) || table.keys.some((key) => key.name === name),
+  )
+  // Other index methods keep nothing that could be rebuilt.
+  return tables
+}
+
+function refuseInBlock(execution: Execution, command: string): void {
+  if (execution.transaction.kind === 'explicit') {
+    throw new DatabaseError(SqlState.activeSqlTransaction, `${command} cannot run inside a transaction block`)
+  }
+}

@@ -1,0 +1,380 @@
+/**
+ * ★ INSERT, UPDATE, DELETE, MERGE and data-modifying CTEs: PostgreSQL runs the statement over the rows it can reach and we
+ * keep the difference.
+ *
+ *  1. the rows that the statement's scans can reach are loaded whole (their row ids are remembered);
+ *  2. the statement runs verbatim: defaults, casts, NOT NULL, CHECK, generated columns, triggers, RETURNING;
+ *  3. removed rows and new row versions are captured; foreign keys and unique keys of new rows are checked against what
+ *     is committed; an upsert whose conflicting rows were not loaded is run again with them;
+ *  4. the difference goes into the transaction. Committing it is one append to the log.
+ */
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { ColumnBatch } from '#engine/columnar/column.js'
+import { native } from '#engine/index/native.js'
+import { planScan } from '#nodes/proxy/plan/plan-scan.js'
+import { collectScans, tableOf, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
+import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
+import { planKey } from '#nodes/proxy/plan/plan-cache.js'
+import { makeSlots, resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
+import { SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
+import { checkReferences } from '#nodes/proxy/statements/check-references.js'
+import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import {
+  type LoadedRows,
+  loadRows,
+  loadTables,
+  storedColumns,
+} from '#nodes/proxy/statements/read-rows.js'
+import { wireFields } from '#nodes/proxy/statements/select.js'
+import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
+import type { EvaluationResult, TableChange, TableInfo } from '#postgres/contract.js'
+import { collectRelations } from '#postgres/tree-walk.js'
+
+export async function modify(execution: Execution): Promise<Result> {
+  if (execution.transaction.readOnly) {
+    throw new DatabaseError(
+      '25006',
+      `cannot execute ${execution.parsed.kind.toUpperCase()} in a read-only transaction`,
+    )
+  }
+  const prepared = await prepareModify(execution)
+  const result = await runModify(execution, prepared)
+  for (const notice of result.notices) execution.out.raw(notice)
+  const returnsRows = prepared.description.fields.length > 0
+  return {
+    fields: returnsRows ? wireFields(prepared, execution.bound.resultFormats) : undefined,
+    rows: returnsRows ? [{ data: result.dataRows, count: result.rowCount }] : [],
+    tag: () => result.commandTag,
+  }
+}
+
+/** Scans of a modifying statement: whole rows of the tables it may change, read columns of the others. */
+async function prepareModify(execution: Execution): Promise<PreparedPlan> {
+  const { environment, settings, transaction, catalog, bound, parsed } = execution
+  const cacheable = transaction.pendingDdl.length === 0
+  const key = planKey(bound.sql, bound.parameterTypes, settings.session().key, catalog.version)
+  const known = cacheable ? environment.plans.plan(key) : undefined
+  if (known !== undefined) return known
+  const description = await describeStatement(bound, execution)
+  const explained = await environment.postgres.explain(bound, settings.session(), transaction.pendingDdl)
+  const slots = new SlotCollector()
+  const typeOf = typeOfExpressions({ parsed, explained, description, catalog })
+  const scans: ScanPlan[] = []
+  for (const node of collectScans(explained)) {
+    const table = tableOf(node, catalog)
+    if (table === undefined) continue
+    const attnums = storedColumns(table).map((column) => column.attnum)
+    scans.push(planScan(node, table, node.Alias ?? table.name, attnums, { table, slots, typeOf }))
+  }
+  const prepared: PreparedPlan = {
+    plan: { kind: 'verbatim', scans },
+    slots: await makeSlots(slots.expressions, typeOf, execution, description.parameterTypes),
+    description,
+    explained,
+  }
+  if (cacheable) environment.plans.putPlan(key, prepared)
+  return prepared
+}
+
+async function runModify(execution: Execution, prepared: PreparedPlan): Promise<EvaluationResult> {
+  if (prepared.plan.kind !== 'verbatim') throw notSupported('this statement cannot be planned')
+  const values = await resolveSlots(prepared.slots, prepared.description.parameterTypes, execution)
+  const targets = targetTables(execution)
+  const capture = withCascades(targets, execution)
+  for (let attempt = 0; attempt < 1000; attempt += 1) {
+    const outcome = await runOnce(execution, prepared.plan.scans, values, targets, capture)
+    if (outcome !== undefined) return outcome
+  }
+  throw new DatabaseError(SqlState.serializationFailure, 'could not serialize access due to concurrent update')
+}
+
+/** @returns undefined when a row it wanted to change had been changed meanwhile: look again */
+async function runOnce(
+  execution: Execution,
+  scans: readonly ScanPlan[],
+  values: SlotValues,
+  targets: readonly TableInfo[],
+  capture: readonly TableInfo[],
+): Promise<EvaluationResult | undefined> {
+  const readAt = chooseReadTimestamp(execution)
+  const rows = [...(await loadTables(execution, scans, values, readAt))]
+  // Referential actions (ON DELETE CASCADE …) need the referring rows.
+  const changesReferenced = execution.parsed.kind !== 'insert' && targets.some((table) => table.referencedBy.length > 0)
+  if (changesReferenced) {
+    for (const table of capture) {
+      if (rows.some((entry) => entry.table.oid === table.oid)) continue
+      const whole = await loadWhole(execution, table.oid, readAt)
+      if (whole !== undefined) rows.push(whole)
+    }
+  }
+  return runUntilSettled(execution, rows, capture, changesReferenced, readAt)
+}
+
+/** Runs, captures and checks; once more with the conflicting rows loaded when an upsert meets rows it has not seen. */
+export async function runUntilSettled(
+  execution: Execution,
+  firstRows: readonly LoadedRows[],
+  capture: readonly TableInfo[],
+  foreignKeysOn: boolean,
+  readAt: Timestamp,
+  copyData?: Uint8Array,
+): Promise<EvaluationResult | undefined> {
+  let rows = [...firstRows]
+  for (let attempt = 0; ; attempt += 1) {
+    const outcome = await withSequencesUntil(execution, capture, async (sequences) => {
+      const loaded: LoadedRows[] = [...rows]
+      const result = await evaluateWithLoads(execution, loaded, (loads) =>
+        execution.environment.postgres.evaluate(
+          {
+            ...evaluationOf(execution, execution.bound, loads),
+            sequences,
+            captureTables: capture.map((table) => table.oid),
+            foreignKeys: foreignKeysOn ? 'on' : 'off',
+            copyData,
+          },
+          execution.context,
+        ),
+      )
+      const changes = await toChanges(result, capture)
+      const unseen = await conflictingRows(execution, changes, loaded, readAt)
+      return { result, changes, unseen }
+    })
+    if (outcome.unseen.length === 0) {
+      if (!(await lockRemoved(execution, outcome.changes, rows, readAt))) return undefined
+      await checkReferences(execution, outcome.changes)
+      keepChanges(execution, outcome.changes, rows)
+      return outcome.result
+    }
+    if (attempt > 100) throw new DatabaseError(SqlState.serializationFailure, 'could not settle an upsert')
+    rows = mergeLoads(rows, outcome.unseen)
+  }
+}
+
+export interface CapturedChange {
+  readonly table: TableInfo
+  readonly removed: Uint32Array
+  /** All stored columns, in attnum order. */
+  readonly inserted: ColumnBatch
+}
+
+type Attempt = {
+  readonly result: EvaluationResult
+  readonly changes: readonly CapturedChange[]
+  readonly unseen: readonly LoadedRows[]
+}
+
+/** Sequence values used by an attempt that is run again are given back: the second run draws them anew. */
+async function withSequencesUntil(
+  execution: Execution,
+  tables: readonly TableInfo[],
+  run: (sequences: EvaluationResult['sequences']) => Promise<Attempt>,
+): Promise<Attempt> {
+  let attempt: Attempt | undefined
+  await withSequences(
+    execution,
+    async (states) => {
+      attempt = await run(states)
+      return attempt.unseen.length > 0 ? { ...attempt.result, sequences: [] } : attempt.result
+    },
+    tables,
+  )
+  if (attempt === undefined) throw notSupported('the statement was not run')
+  return attempt
+}
+
+async function toChanges(
+  result: EvaluationResult,
+  capture: readonly TableInfo[],
+): Promise<readonly CapturedChange[]> {
+  const changes: CapturedChange[] = []
+  for (const change of result.changes) {
+    const table = capture.find((candidate) => candidate.oid === change.tableOid)
+    if (table === undefined || (change.removed.length === 0 && change.insertedCount === 0)) continue
+    changes.push({ table, removed: change.removed, inserted: await decodeTuples(change, table) })
+  }
+  return changes
+}
+
+export async function decodeTuples(
+  change: Pick<TableChange, 'inserted' | 'insertedCount'>,
+  table: TableInfo,
+): Promise<ColumnBatch> {
+  const columns = storedColumns(table)
+  if (change.insertedCount === 0) return { rowCount: 0, columns: [] }
+  const block = await native.parseCopyBinary(change.inserted, columns)
+  if (block.error !== undefined || block.rowCount !== change.insertedCount) {
+    throw new DatabaseError(
+      block.error?.sqlState ?? SqlState.internalError,
+      block.error?.message ?? `captured ${change.insertedCount} rows of ${table.name} but could read ${block.rowCount}`,
+    )
+  }
+  return { rowCount: block.rowCount, columns: block.columns }
+}
+
+/**
+ * Rows that hold a unique key of a new row without having been loaded. For an upsert they must be seen and the statement
+ * run again; for anything else they are a violation. @throws 23505
+ */
+async function conflictingRows(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+  loaded: readonly LoadedRows[],
+  readAt: Timestamp,
+): Promise<readonly LoadedRows[]> {
+  const upsert = execution.parsed.tree['onConflictClause'] !== undefined || execution.parsed.kind === 'merge'
+  const unseen: LoadedRows[] = []
+  for (const change of changes) {
+    if (change.inserted.rowCount === 0) continue
+    const rows = loaded.find((entry) => entry.table.oid === change.table.oid)
+    const removed = removedRowIds(change, rows)
+    const conflict = await findConflict(execution, change.table, change.inserted, removed)
+    if (conflict === undefined) continue
+    const seen = conflict.rowId < 0 || rows?.rowIds.includes(conflict.rowId) === true
+    if (!upsert || seen) throw conflictError(change.table, conflict, execution.settings)
+    const attnums = storedColumns(change.table).map((column) => column.attnum)
+    unseen.push(
+      await loadRows(execution, change.table, attnums, readAt, {
+        keys: { indexOid: conflict.indexOid, values: await conflict.allKeys() },
+      }),
+    )
+  }
+  return unseen
+}
+
+function removedRowIds(change: CapturedChange, rows: LoadedRows | undefined): readonly number[] {
+  const ids: number[] = []
+  for (const position of change.removed) {
+    const id = rows?.rowIds[position]
+    if (id !== undefined) ids.push(id)
+  }
+  return ids
+}
+
+/** Adds rows to what a table has loaded already, without loading one twice. */
+function mergeLoads(rows: readonly LoadedRows[], more: readonly LoadedRows[]): LoadedRows[] {
+  const merged = [...rows]
+  for (const extra of more) {
+    const at = merged.findIndex((entry) => entry.table.oid === extra.table.oid)
+    const old = merged[at]
+    if (old === undefined) merged.push(extra)
+    else merged[at] = joinLoads(old, extra)
+  }
+  return merged
+}
+
+function joinLoads(old: LoadedRows, extra: LoadedRows): LoadedRows {
+  // Stored rows come first and own rows last in both; own rows are the same in both.
+  const oldStored = storedPart(old)
+  const extraStored = storedPart(extra)
+  const own = extra.batches.slice(extraStored.batchCount)
+  const rowIds = new Float64Array([...old.rowIds, ...extra.rowIds])
+  const batches = [...old.batches.slice(0, oldStored.batchCount), ...extra.batches.slice(0, extraStored.batchCount), ...own]
+  return { ...old, rowIds, batches, rowCount: batches.reduce((sum, batch) => sum + batch.rowCount, 0) }
+}
+
+function storedPart(rows: LoadedRows): { readonly batchCount: number } {
+  let count = 0
+  let seen = 0
+  while (seen < rows.rowIds.length && count < rows.batches.length) {
+    seen += rows.batches[count]?.rowCount ?? 0
+    count += 1
+  }
+  return { batchCount: count }
+}
+
+/**
+ * Holds the rows that go, and makes sure that they are still what was read.
+ * @returns false when the statement must look again. @throws 40001 under REPEATABLE READ
+ */
+async function lockRemoved(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+  rows: readonly LoadedRows[],
+  readAt: Timestamp,
+): Promise<boolean> {
+  const { environment, transaction, context } = execution
+  for (const change of changes) {
+    const loaded = rows.find((entry) => entry.table.oid === change.table.oid)
+    const rowIds = Float64Array.from(removedRowIds(change, loaded)).sort()
+    if (rowIds.length === 0) continue
+    let current = await environment.rowLocks.acquire(transaction, change.table.oid, rowIds, context)
+    if (current && environment.streaming.serviceTime() !== readAt) {
+      current = (await countLive(execution, change.table, rowIds)) === rowIds.length
+    }
+    if (current) continue
+    if (transaction.isolation === 'repeatable read' || transaction.isolation === 'serializable') {
+      throw new DatabaseError(SqlState.serializationFailure, 'could not serialize access due to concurrent update')
+    }
+    return false
+  }
+  return true
+}
+
+async function countLive(execution: Execution, table: TableInfo, rowIds: Float64Array): Promise<number> {
+  const { environment, context } = execution
+  const part = await environment.streaming.aggregate(
+    {
+      tableId: table.oid,
+      shard: 0,
+      readAt: environment.streaming.serviceTime(),
+      allowedRowIds: rowIds,
+      aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
+    },
+    context,
+  )
+  return part.values[0]?.count ?? 0
+}
+
+/** The difference becomes part of the transaction. */
+function keepChanges(execution: Execution, changes: readonly CapturedChange[], rows: readonly LoadedRows[]): void {
+  for (const change of changes) {
+    const loaded = rows.find((entry) => entry.table.oid === change.table.oid)
+    const overlay = execution.transaction.overlay(change.table.oid)
+    const storedCount = loaded?.rowIds.length ?? 0
+    const own: number[] = []
+    for (const position of change.removed) if (position >= storedCount) own.push(position - storedCount)
+    overlay.deleteOwn(own.sort((a, b) => a - b))
+    overlay.deleteStored(removedRowIds(change, loaded))
+    overlay.insert(change.inserted)
+  }
+}
+
+/** Tables named as targets (also in CTEs), leaf partitions instead of parents. */
+export function targetTables(execution: Execution): readonly TableInfo[] {
+  const { catalog, parsed } = execution
+  const found = new Map<number, TableInfo>()
+  const add = (table: TableInfo): void => {
+    if (table.kind === 'table') found.set(table.oid, table)
+    for (const oid of table.partitions) {
+      const leaf = catalog.tables.get(oid)
+      if (leaf !== undefined) add(leaf)
+    }
+  }
+  // Every relation named is a candidate: capturing one that does not change costs next to nothing.
+  const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
+  for (const table of catalog.tables.values()) if (names.has(table.name)) add(table)
+  // Rules and updatable views write to tables that the text does not name; triggers may write anywhere.
+  const unknown = found.size === 0 || [...found.values()].some((table) => table.hasTriggers)
+  if (unknown) for (const table of catalog.tables.values()) add(table)
+  return [...found.values()]
+}
+
+/** The tables and everything that refers to them, directly or not. */
+function withCascades(tables: readonly TableInfo[], execution: Execution): readonly TableInfo[] {
+  const found = new Map(tables.map((table) => [table.oid, table]))
+  const queue = execution.parsed.kind === 'insert' ? [] : [...tables]
+  for (let table = queue.pop(); table !== undefined; table = queue.pop()) {
+    for (const { tableOid } of table.referencedBy) {
+      const referring = execution.catalog.tables.get(tableOid)
+      if (referring === undefined || found.has(tableOid)) continue
+      found.set(tableOid, referring)
+      queue.push(referring)
+    }
+  }
+  return [...found.values()]
+}

@@ -1,0 +1,221 @@
+/**
+ * ★ Nearest neighbours: one fragment per shard of each scanned table, parts reduced by distance. The winners are written
+ * natively when the select list is columns and the distance; otherwise the statement runs verbatim over them.
+ */
+import type { Timestamp } from '#base/timestamp.js'
+import { concatBatches, takeRows } from '#engine/columnar/batch.js'
+import type { ColumnBatch } from '#engine/columnar/column.js'
+import type { SearchMode } from '#engine/index/native.js'
+import type { FilterNode } from '#engine/plan/filter.js'
+import type { SearchPart, SegmentReport } from '#engine/plan/fragment.js'
+import { queryVector } from '#nodes/proxy/plan/filter-compile.js'
+import type { OutputColumn, PreparedPlan, ScanPlan, SearchPlan } from '#nodes/proxy/plan/query-plan.js'
+import type { SlotValues } from '#nodes/proxy/plan/slots.js'
+import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode-rows.js'
+import { chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { limitsOf } from '#nodes/proxy/statements/limits.js'
+import { judgeResidual, type LoadedRows, loadTables, readOwn, shardsOf } from '#nodes/proxy/statements/read-rows.js'
+import { rowsResult } from '#nodes/proxy/statements/select.js'
+import { overRows, verbatim } from '#nodes/proxy/statements/verbatim.js'
+
+export interface SearchReport {
+  readonly scan: ScanPlan
+  readonly segments: readonly SegmentReport[]
+}
+
+/** More than any vector search should return; beyond it the statement is a sort of everything. */
+const searchLimitMax = 100_000
+
+export async function search(
+  plan: SearchPlan,
+  values: SlotValues,
+  prepared: PreparedPlan,
+  execution: Execution,
+  onReport?: (report: SearchReport) => void,
+): Promise<Result> {
+  const { limit, offset } = limitsOf(plan.limit, values)
+  const wanted = limit + offset
+  const queryDatum = values[plan.querySlot] ?? null
+  if (limit === 0) return rowsResult(prepared, execution, [])
+  // A NULL query vector orders nothing: PostgreSQL may pick any rows.
+  if (queryDatum === null || wanted > searchLimitMax) return verbatim(plan.scans, values, prepared, execution)
+  const readAt = chooseReadTimestamp(execution)
+  const dirty = plan.scans.some((scan) => execution.transaction.hasWrites(scan.table.oid))
+  const formats = formatsOf(execution.bound.resultFormats, prepared.description.fields.length)
+  const typeNames = plan.output?.map((column) => (column.kind === 'column' ? column.column.typeName : 'float8'))
+  const native =
+    plan.output !== undefined && !dirty && canEncode(typeNames ?? [], formats, execution.settings.types())
+  const output = plan.output !== undefined && native ? columnAttnums(plan.output) : undefined
+
+  const found: { readonly scan: ScanPlan; readonly part: SearchPart }[] = []
+  for (const scan of plan.scans) {
+    const part = await searchScan(plan, scan, values, queryDatum, wanted, readAt, execution, output ?? scan.attnums)
+    found.push({ scan, part })
+    onReport?.({ scan, segments: part.segments })
+  }
+  const hits = found.reduce((sum, { part }) => sum + part.distances.length, 0)
+  // Fewer hits than wanted, or rows without a distance come first: rows whose vector is NULL belong in the result.
+  if (hits < wanted || plan.nullsFirst) {
+    if (await hasRowsWithoutDistance(plan, values, readAt, execution, hits)) {
+      return overRows(await loadTables(execution, plan.scans, values, readAt), prepared, execution)
+    }
+  }
+  const [only] = found
+  if (output !== undefined && plan.output !== undefined && only !== undefined && found.length === 1) {
+    const columns = plan.output.map((column) => outputColumn(column, only.part, output))
+    const rows = rowRange(offset, Math.min(wanted, only.part.distances.length))
+    return rowsResult(prepared, execution, [
+      encodeRows(columns, typeNames ?? [], formats, only.part.batch.rowCount, rows),
+    ])
+  }
+  const winners = found.map(({ scan, part }): LoadedRows => {
+    const own = readOwn(execution, scan.table, scan.attnums)
+    return {
+      table: scan.table,
+      attnums: scan.attnums,
+      rowIds: part.rowIds,
+      batches: [part.batch, ...own],
+      rowCount: part.batch.rowCount + own.reduce((sum, batch) => sum + batch.rowCount, 0),
+    }
+  })
+  return overRows(winners, prepared, execution)
+}
+
+async function searchScan(
+  plan: SearchPlan,
+  scan: ScanPlan,
+  values: SlotValues,
+  queryDatum: Uint8Array,
+  wanted: number,
+  readAt: Timestamp,
+  execution: Execution,
+  output: readonly number[],
+): Promise<SearchPart> {
+  const column = scan.table.columns.find((candidate) => candidate.attnum === plan.attnum)
+  const query = column === undefined ? new Float32Array() : queryVector(queryDatum, column)
+  const allowedRowIds = scan.filterComplete ? undefined : await judgeResidual(execution, scan, values, readAt)
+  const overlay = execution.transaction.overlays.get(scan.table.oid)
+  if (overlay?.truncated === true || !execution.environment.postgres.catalog().tables.has(scan.table.oid)) {
+    return { distances: new Float64Array(), rowIds: new Float64Array(), batch: { rowCount: 0, columns: [] }, segments: [] }
+  }
+  const deletes = overlay?.deletes()
+  const fragment = {
+    tableId: scan.table.oid,
+    readAt,
+    filter: scan.filter?.(values),
+    allowedRowIds,
+    excludedRowIds: deletes !== undefined && deletes.length > 0 ? deletes : undefined,
+    attnum: plan.attnum,
+    metric: plan.metric,
+    query,
+    efSearch: execution.settings.number('hnsw.ef_search'),
+    mode: searchMode(execution),
+    output,
+  }
+  const shards = shardsOf(scan.table)
+  for (let k = plan.ties ? wanted + 16 : wanted; ; k *= 2) {
+    const parts =
+      shards === 1
+        ? [await execution.environment.streaming.search({ ...fragment, shard: 0, k }, execution.context)]
+        : await Promise.all(
+            Array.from({ length: shards }, (_, shard) =>
+              execution.environment.streaming.search({ ...fragment, shard, k }, execution.context),
+            ),
+          )
+    const part = reduceParts(parts, k)
+    if (!plan.ties || !tiedBeyond(part.distances, wanted, k)) return part
+  }
+}
+
+export function searchMode(execution: Execution): SearchMode {
+  return execution.settings.isOff('enable_indexscan') ? 'exact' : 'auto'
+}
+
+/** Whether rows that were not fetched may be tied with the last wanted one (also after rounding to float4). */
+function tiedBeyond(distances: Float64Array, wanted: number, k: number): boolean {
+  const edge = distances[wanted - 1]
+  const last = distances[k - 1]
+  if (edge === undefined || last === undefined) return false
+  return last - edge <= 1e-6 * (1 + Math.abs(edge))
+}
+
+/** TOPK-1: the nearest k of all parts, nearest first. */
+function reduceParts(parts: readonly SearchPart[], k: number): SearchPart {
+  const [first] = parts
+  if (parts.length === 1 && first !== undefined) return first
+  const order = parts
+    .flatMap((part, p) => Array.from(part.distances, (distance, i) => ({ distance, p, i })))
+    .sort((a, b) => a.distance - b.distance || a.p - b.p || a.i - b.i)
+    .slice(0, k)
+  const starts: number[] = []
+  let total = 0
+  for (const part of parts) {
+    starts.push(total)
+    total += part.distances.length
+  }
+  const batches = parts.map((part) => part.batch).filter((batch) => batch.rowCount > 0)
+  const all = batches.length === 0 ? first?.batch : concatBatches(batches)
+  const rows = Uint32Array.from(order, ({ p, i }) => (starts[p] ?? 0) + i)
+  return {
+    distances: Float64Array.from(order, ({ distance }) => distance),
+    rowIds: Float64Array.from(order, ({ p, i }) => parts[p]?.rowIds[i] ?? -1),
+    batch: takeRows(all ?? { rowCount: 0, columns: [] }, rows),
+    segments: parts.flatMap((part) => part.segments),
+  }
+}
+
+function columnAttnums(output: readonly OutputColumn[]): readonly number[] {
+  const attnums = output.flatMap((column) => (column.kind === 'column' ? [column.column.attnum] : []))
+  return [...new Set(attnums)]
+}
+
+function outputColumn(output: OutputColumn, part: SearchPart, attnums: readonly number[]): ColumnBatch['columns'][number] {
+  const column =
+    output.kind === 'column' ? part.batch.columns[attnums.indexOf(output.column.attnum)] : undefined
+  return column ?? { kind: 'float64', length: part.distances.length, values: part.distances }
+}
+
+function rowRange(from: number, to: number): Uint32Array {
+  const rows = new Uint32Array(Math.max(0, to - from))
+  for (let i = 0; i < rows.length; i += 1) rows[i] = from + i
+  return rows
+}
+
+/** Rows that pass the condition but have no distance (NULL vector; zero vector under cosine). */
+async function hasRowsWithoutDistance(
+  plan: SearchPlan,
+  values: SlotValues,
+  readAt: Timestamp,
+  execution: Execution,
+  hits: number,
+): Promise<boolean> {
+  if (plan.nullsFirst) {
+    const scan = plan.scans[0]
+    if (scan?.table.columns.find((column) => column.attnum === plan.attnum)?.notNull === true) return false
+  }
+  let passing = 0
+  for (const scan of plan.scans) {
+    if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
+    const isNull: FilterNode = { op: 'isNull', attnum: plan.attnum }
+    const condition = scan.filter?.(values)
+    const filter: FilterNode | undefined = plan.nullsFirst
+      ? condition === undefined
+        ? isNull
+        : { op: 'and', args: [condition, isNull] }
+      : condition
+    for (let shard = 0; shard < shardsOf(scan.table); shard += 1) {
+      const part = await execution.environment.streaming.aggregate(
+        {
+          tableId: scan.table.oid,
+          shard,
+          readAt,
+          filter,
+          aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
+        },
+        execution.context,
+      )
+      passing += part.values[0]?.count ?? 0
+    }
+  }
+  return plan.nullsFirst ? passing > 0 : passing > hits
+}

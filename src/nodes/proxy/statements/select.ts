@@ -1,0 +1,121 @@
+/**
+ * ★ Answers a SELECT: plan (cached), bind the slots, choose the read timestamp, ask every shard, reduce, write rows.
+ */
+import { DatabaseError, unreachable } from '#base/errors.js'
+import type { FieldDescription as WireField } from '#net/pgwire/backend.js'
+import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
+import type { HoistedPlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
+import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
+import { aggregate } from '#nodes/proxy/statements/aggregate.js'
+import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
+import { dataRows, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import type { Execution, Result, RowChunk } from '#nodes/proxy/statements/execution.js'
+import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import { search } from '#nodes/proxy/statements/search.js'
+import { verbatim } from '#nodes/proxy/statements/verbatim.js'
+import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
+import { parseStatements } from '#postgres/classify.js'
+
+export async function select(execution: Execution): Promise<Result> {
+  const prepared = await preparePlan(execution)
+  const { plan } = prepared
+  const resolved = resolveSlots(prepared.slots, prepared.description.parameterTypes, execution)
+  const values = resolved instanceof Promise ? await resolved : resolved
+  switch (plan.kind) {
+    case 'search':
+      return search(plan, values, prepared, execution)
+    case 'scan':
+      return filteredScan(plan, values, prepared, execution)
+    case 'aggregate':
+      return aggregate(plan, values, prepared, execution)
+    case 'verbatim':
+      return verbatim(plan.scans, values, prepared, execution)
+    case 'catalog':
+      return fromCatalog(prepared, execution)
+    case 'hoisted':
+      return hoisted(plan, execution)
+    default:
+      return unreachable(plan)
+  }
+}
+
+export function wireFields(prepared: PreparedPlan, resultFormats: readonly number[]): readonly WireField[] {
+  const { fields } = prepared.description
+  const formats = formatsOf(resultFormats, fields.length)
+  return fields.map((field, i) => ({ ...field, format: formats[i] ?? 0 }))
+}
+
+export function rowsResult(
+  prepared: PreparedPlan,
+  execution: Execution,
+  rows: AsyncIterable<RowChunk> | readonly RowChunk[],
+): Result {
+  return {
+    fields: wireFields(prepared, execution.bound.resultFormats),
+    rows,
+    tag: (rowCount) => `SELECT ${rowCount}`,
+  }
+}
+
+async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promise<Result> {
+  const result = await withSequences(execution, async (sequences) =>
+    execution.environment.postgres.catalogQuery(
+      { ...evaluationOf(execution, execution.bound, []), sequences },
+      execution.context,
+    ),
+  )
+  for (const notice of result.notices) execution.out.raw(notice)
+  return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
+}
+
+/** Runs the sub-selects, then the statement with their values as further parameters. */
+async function hoisted(plan: HoistedPlan, execution: Execution): Promise<Result> {
+  const { bound } = execution
+  const given = plan.parameterTypes.length - plan.subqueries.length
+  const parameters = [...bound.parameters]
+  const formats = bound.parameters.map((_, i) =>
+    bound.parameterFormats.length <= 1 ? (bound.parameterFormats[0] ?? 0) : (bound.parameterFormats[i] ?? 0),
+  )
+  for (const subquery of plan.subqueries) {
+    const [parsed] = parseStatements(subquery.sql)
+    if (parsed === undefined) throw new DatabaseError('42601', 'syntax error in sub-select')
+    const inner = await select({
+      ...execution,
+      parsed,
+      bound: {
+        sql: subquery.sql,
+        parameterTypes: plan.parameterTypes.slice(0, given),
+        parameters: bound.parameters,
+        parameterFormats: bound.parameterFormats,
+        resultFormats: [1],
+      },
+    })
+    parameters.push(await onlyValue(inner))
+    formats.push(1)
+  }
+  const [parsed] = parseStatements(plan.sql)
+  if (parsed === undefined) throw new DatabaseError('42601', 'syntax error in rewritten statement')
+  return select({
+    ...execution,
+    parsed,
+    bound: {
+      sql: plan.sql,
+      parameterTypes: plan.parameterTypes,
+      parameters,
+      parameterFormats: formats,
+      resultFormats: bound.resultFormats,
+    },
+  })
+}
+
+/** @throws 21000 when there is more than one row */
+async function onlyValue(result: Result): Promise<Uint8Array | null> {
+  const values: (Uint8Array | null)[] = []
+  for await (const chunk of result.rows) {
+    for (const [value] of dataRows({ dataRows: chunk.data })) values.push(value ?? null)
+  }
+  if (values.length > 1) {
+    throw new DatabaseError('21000', 'more than one row returned by a subquery used as an expression')
+  }
+  return values[0] ?? null
+}

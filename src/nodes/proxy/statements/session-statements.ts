@@ -1,0 +1,44 @@
+/** LISTEN, NOTIFY, UNLISTEN, DISCARD. */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import { closePortal } from '#nodes/proxy/session/portal-rows.js'
+import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+
+export function listen(execution: Execution): Result {
+  execution.memory.listening.add(String(execution.parsed.tree['conditionname']))
+  return commandResult('LISTEN')
+}
+
+/** Delivered at commit; a rolled back transaction notifies nobody. */
+export function notify(execution: Execution): Result {
+  const { parsed, transaction, environment, memory } = execution
+  const channel = String(parsed.tree['conditionname'])
+  const payload = String(parsed.tree['payload'] ?? '')
+  transaction.atCommit.push(() => environment.sessions.notify(memory.processId, channel, payload))
+  return commandResult('NOTIFY')
+}
+
+export function unlisten(execution: Execution): Result {
+  const channel = execution.parsed.tree['conditionname']
+  if (channel === undefined) execution.memory.listening.clear()
+  else execution.memory.listening.delete(String(channel))
+  return commandResult('UNLISTEN')
+}
+
+export async function discard(execution: Execution): Promise<Result> {
+  const { memory, settings, environment, transaction } = execution
+  const target = String(execution.parsed.tree['target'] ?? 'DISCARD_ALL')
+  const all = target === 'DISCARD_ALL'
+  if (all && transaction.kind === 'explicit') {
+    throw new DatabaseError(SqlState.activeSqlTransaction, 'DISCARD ALL cannot run inside a transaction block')
+  }
+  if (all || target === 'DISCARD_SEQUENCES') memory.sessionSequences = []
+  if (all) {
+    memory.statements.clear()
+    for (const portal of memory.portals.values()) await closePortal(portal.running)
+    memory.portals.clear()
+    memory.listening.clear()
+    settings.resetAll(memory.initialSettings)
+    environment.advisoryLocks.releaseAll(memory.owner, 'both')
+  }
+  return commandResult(all ? 'DISCARD ALL' : target.replace('_', ' '))
+}

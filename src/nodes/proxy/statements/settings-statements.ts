@@ -1,0 +1,255 @@
+/** SET, RESET, SHOW, set_config(): judged by PostgreSQL, kept by the session. */
+import { backgroundContext } from '#base/context.js'
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import { ByteWriter } from '#net/pgwire/byte-writer.js'
+import { writeDataRow } from '#net/pgwire/backend.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { isNativeSetting, judgeNativeSetting } from '#nodes/proxy/session/settings.js'
+import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
+import { dataRows, evaluateValues, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { isColumnFree, toExpression, toSql, typeReference } from '#nodes/proxy/plan/expression.js'
+import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import type { TreeNode } from '#postgres/classify.js'
+import type { SessionSettings } from '#postgres/contract.js'
+import { stringList, visit } from '#postgres/tree-walk.js'
+
+const textType = 25
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export async function setStatement(execution: Execution): Promise<Result> {
+  const { tree } = execution.parsed
+  const kind = String(tree['kind'])
+  const name = String(tree['name'] ?? '').toLowerCase()
+  const local = tree['is_local'] === true
+  switch (kind) {
+    case 'VAR_SET_VALUE':
+      await setSetting(execution, name, valueText(tree, name), local)
+      return commandResult('SET')
+    case 'VAR_SET_DEFAULT':
+    case 'VAR_RESET':
+      await resetSetting(execution, name, local)
+      return commandResult(kind === 'VAR_RESET' ? 'RESET' : 'SET')
+    case 'VAR_RESET_ALL':
+      execution.settings.resetAll(execution.memory.initialSettings)
+      return commandResult('RESET')
+    case 'VAR_SET_CURRENT':
+      return commandResult('SET')
+    case 'VAR_SET_MULTI':
+      return setTransactionModes(execution, name, tree)
+    default:
+      throw notSupported(`SET of kind ${kind} is not supported`)
+  }
+}
+
+export async function setSetting(execution: Execution, name: string, value: string, local: boolean): Promise<void> {
+  const { settings, transaction } = execution
+  if (local && transaction.kind === 'implicit') {
+    execution.out.notice({ severity: 'WARNING', sqlState: '25P01', message: 'SET LOCAL can only be used in transaction blocks' })
+  }
+  if (name === 'transaction_isolation' || name === 'default_transaction_isolation') {
+    const level = isolationLevel(value)
+    if (name === 'transaction_isolation') transaction.isolation = level
+    else settings.set(name, level, local)
+    return
+  }
+  if (name === 'transaction_read_only') {
+    transaction.readOnly = ['on', 'true', 'yes', '1'].includes(value.toLowerCase())
+    return
+  }
+  if (name === 'role' || name === 'session_authorization') {
+    await setRole(execution, name, value, local)
+    return
+  }
+  const canonical = isNativeSetting(name) ? judgeNativeSetting(name, value) : await judge(execution, name, value)
+  settings.set(name, canonical, local)
+}
+
+async function setRole(execution: Execution, name: string, value: string, local: boolean): Promise<void> {
+  if (value !== 'none' && !execution.catalog.roles.has(value)) {
+    throw new DatabaseError(SqlState.invalidParameterValue, `role "${value}" does not exist`)
+  }
+  if (name === 'session_authorization' && value !== execution.memory.user) {
+    throw notSupported('SET SESSION AUTHORIZATION to another user is not supported', 'Connect as that user.')
+  }
+  if (name === 'role') execution.settings.set('role', value === 'none' ? undefined : value, local)
+}
+
+/** PostgreSQL's verdict and spelling. @throws 42704, 22023, 55P02 as it raises them */
+async function judge(execution: Execution, name: string, value: string): Promise<string> {
+  return judgeSetting(execution.environment, execution.settings.session(), name, value)
+}
+
+export async function judgeSetting(
+  environment: Pick<ProxyEnvironment, 'postgres'>,
+  settings: SessionSettings,
+  name: string,
+  value: string,
+): Promise<string> {
+  const result = await environment.postgres.catalogQuery(
+    {
+      statement: {
+        sql: 'SELECT pg_catalog.set_config($1, $2, true)',
+        parameterTypes: [textType, textType],
+        parameters: [encoder.encode(name), encoder.encode(value)],
+        parameterFormats: [],
+        resultFormats: [],
+      },
+      settings,
+      pendingDdl: [],
+      loads: [],
+      sequences: [],
+      sessionSequences: [],
+      captureTables: [],
+    },
+    backgroundContext,
+  )
+  const [row] = [...dataRows(result)]
+  return decoder.decode(row?.[0] ?? new Uint8Array())
+}
+
+async function resetSetting(execution: Execution, name: string, local: boolean): Promise<void> {
+  if (isNativeSetting(name)) judgeNativeSetting(name, execution.settings.get(name) ?? '')
+  execution.settings.set(name, execution.memory.initialSettings.get(name), local)
+  // The client must hear of the default it is back to.
+  const reported = await showValue(execution, name)
+  execution.memory.reportIfWatched(name, reported)
+}
+
+/** The text that set_config() takes for the list of values as written. */
+function valueText(tree: TreeNode, name: string): string {
+  const items = ((tree['args'] ?? []) as readonly TreeNode[]).map((item) => {
+    const constant = item['A_Const'] as TreeNode | undefined
+    if (constant !== undefined) return constantText(constant)
+    const cast = item['TypeCast'] as TreeNode | undefined
+    const inner = (cast?.['arg'] as TreeNode | undefined)?.['A_Const'] as TreeNode | undefined
+    if (cast === undefined || inner === undefined) throw notSupported(`this form of SET ${name} is not supported`)
+    const type = typeReference(cast['typeName'])
+    // SET TIME ZONE INTERVAL '+00:00' HOUR TO MINUTE
+    return type?.name === 'interval' ? `INTERVAL '${constantText(inner)}'` : constantText(inner)
+  })
+  return name === 'search_path'
+    ? items.map((item) => (/^[a-z_][a-z0-9_$]*$/.test(item) ? item : `"${item.replaceAll('"', '""')}"`)).join(', ')
+    : items.join(', ')
+}
+
+function constantText(constant: TreeNode): string {
+  const value = (constant['sval'] ?? constant['fval'] ?? constant['ival'] ?? constant['boolval'] ?? {}) as TreeNode
+  const text = value['sval'] ?? value['fval'] ?? value['ival'] ?? value['boolval']
+  if (constant['ival'] !== undefined) return String(text ?? 0)
+  if (constant['boolval'] !== undefined) return text === true ? 'on' : 'off'
+  return String(text ?? '')
+}
+
+/**
+ * SELECT set_config(name, value, is_local): the change is kept by the session; the statement itself runs as it is and
+ * returns the value.
+ */
+export async function applySetConfig(execution: Execution): Promise<void> {
+  const { tree } = execution.parsed
+  if (!execution.parsed.sql.toLowerCase().includes('set_config')) return
+  const calls: TreeNode[] = []
+  visit(tree, (tag, node) => {
+    if (tag === 'FuncCall' && stringList(node['funcname']).at(-1) === 'set_config') calls.push(node)
+  })
+  for (const call of calls) {
+    const args = ((call['args'] ?? []) as readonly unknown[]).map(toExpression)
+    if (args.length !== 3 || !args.every(isColumnFree)) {
+      throw notSupported('set_config() with arguments that depend on rows is not supported')
+    }
+    const description = await describeStatement(execution.bound, execution)
+    const [name, value, local] = await evaluateValues(
+      execution,
+      `SELECT ${args.map((argument, i) => `(${toSql(argument)})::${i === 2 ? 'bool' : 'text'}`).join(', ')}`,
+      description.parameterTypes,
+      execution.parsed.sql.includes('$'),
+    )
+    if (!name || !value) continue
+    await setSetting(execution, decoder.decode(name).toLowerCase(), decoder.decode(value), local?.[0] === 1)
+  }
+}
+
+function isolationLevel(text: string): IsolationLevel {
+  const level = text.toLowerCase()
+  if (
+    level === 'read uncommitted' ||
+    level === 'read committed' ||
+    level === 'repeatable read' ||
+    level === 'serializable'
+  ) {
+    return level
+  }
+  throw new DatabaseError(SqlState.invalidParameterValue, `invalid value for parameter "transaction_isolation": "${text}"`)
+}
+
+/** SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION … */
+function setTransactionModes(execution: Execution, name: string, tree: TreeNode): Result {
+  if (name === 'transaction snapshot') throw notSupported('SET TRANSACTION SNAPSHOT is not supported')
+  const session = name === 'session characteristics'
+  for (const mode of transactionModes((tree['args'] ?? []) as readonly TreeNode[])) {
+    if (mode.name === 'transaction_isolation') {
+      const level = isolationLevel(mode.value)
+      if (session) execution.settings.set('default_transaction_isolation', level, false)
+      else execution.transaction.isolation = level
+    } else if (mode.name === 'transaction_read_only') {
+      const readOnly = mode.value === '1' || mode.value === 'on'
+      if (session) execution.settings.set('default_transaction_read_only', readOnly ? 'on' : 'off', false)
+      else execution.transaction.readOnly = readOnly
+    }
+  }
+  return commandResult('SET')
+}
+
+export function transactionModes(
+  options: readonly TreeNode[],
+): readonly { readonly name: string; readonly value: string }[] {
+  return options.flatMap((option) => {
+    const element = option['DefElem'] as TreeNode | undefined
+    const constant = (element?.['arg'] as TreeNode | undefined)?.['A_Const'] as TreeNode | undefined
+    if (element === undefined || constant === undefined) return []
+    return [{ name: String(element['defname']), value: constantText(constant) }]
+  })
+}
+
+export async function showStatement(execution: Execution): Promise<Result> {
+  const name = String(execution.parsed.tree['name'] ?? '').toLowerCase()
+  if (name === 'all') {
+    throw notSupported('SHOW ALL is not supported', 'Use SELECT name, setting FROM pg_settings.')
+  }
+  const value = await showValue(execution, name)
+  const writer = new ByteWriter()
+  writeDataRow(writer, [value])
+  const shown = name === 'timezone' ? 'TimeZone' : name === 'datestyle' ? 'DateStyle' : name
+  return {
+    fields: [{ name: shown, tableOid: 0, attnum: 0, typeOid: textType, typeSize: -1, typmod: -1, format: execution.bound.resultFormats[0] ?? 0 }],
+    rows: [{ data: writer.take(), count: 1 }],
+    tag: () => 'SHOW',
+  }
+}
+
+export async function showValue(execution: Execution, name: string): Promise<string> {
+  if (name === 'transaction_isolation') return execution.transaction.isolation
+  if (name === 'transaction_read_only') return execution.transaction.readOnly ? 'on' : 'off'
+  const known = execution.settings.get(name)
+  if (known !== undefined) return known
+  if (isNativeSetting(name)) return judgeNativeSetting(name, '')
+  if (name === 'role') return 'none'
+  const result = await execution.environment.postgres.catalogQuery(
+    evaluationOf(
+      execution,
+      {
+        sql: 'SELECT pg_catalog.current_setting($1)',
+        parameterTypes: [textType],
+        parameters: [encoder.encode(name)],
+        parameterFormats: [],
+        resultFormats: [],
+      },
+      [],
+    ),
+    execution.context,
+  )
+  const [row] = [...dataRows(result)]
+  return decoder.decode(row?.[0] ?? new Uint8Array())
+}
+

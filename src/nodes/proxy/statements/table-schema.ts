@@ -1,0 +1,41 @@
+import type { TableSchema } from '#engine/columnar/schema.js'
+import { shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import type { TableInfo } from '#postgres/contract.js'
+
+/** What storage must know of a table. @param version the catalog's: later schemas have higher ones */
+export function toTableSchema(table: TableInfo, version: number): TableSchema {
+  return {
+    tableId: table.oid,
+    incarnation: 0,
+    version,
+    schemaName: table.schemaName,
+    name: table.name,
+    columns: storedColumns(table).map(
+      ({ attnum, name, typeOid, typeName, typmod, kind, width, notNull, missing }) => ({
+        attnum,
+        name,
+        typeOid,
+        typeName,
+        typmod,
+        kind,
+        width,
+        notNull,
+        missing,
+      }),
+    ),
+    keys: table.keys,
+    vectorIndexes: table.vectorIndexes,
+    shardCount: shardsOf(table),
+  }
+}
+
+/** Whether storage would notice a difference. */
+export function sameSchema(a: TableInfo, b: TableInfo): boolean {
+  const plain = (table: TableInfo): string =>
+    JSON.stringify({ ...toTableSchema(table, 0), columns: toTableSchema(table, 0).columns.map(withText) })
+  return plain(a) === plain(b)
+}
+
+function withText(column: TableSchema['columns'][number]): object {
+  return { ...column, missing: column.missing === null ? null : Buffer.from(column.missing).toString('hex') }
+}
