@@ -1,7 +1,12 @@
 /** Makes a CatalogSnapshot of what the catalog's queries returned. Pure. */
 import type { KeyConstraint, Metric, VectorIndexSchema } from '#engine/columnar/schema.js'
 import { columnKindOf } from '#engine/types/types.js'
-import type { RawCatalogContent, RawColumn, RawTable, RawVectorIndex } from '#postgres/catalog-queries.js'
+import type {
+  RawCatalogContent,
+  RawColumn,
+  RawTable,
+  RawVectorIndex,
+} from '#postgres/catalog-queries.js'
 import type {
   CatalogSnapshot,
   ForeignKeyInfo,
@@ -27,7 +32,9 @@ const hnswDefaultEfConstruction = 64
 export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot {
   const content = JSON.parse(raw.json) as RawCatalogContent
   const types = new Map(content.types.map((type) => [type[0], type]))
-  const missing = new Map(raw.missing.map(([table, attnum, value]) => [`${table}.${attnum}`, value]))
+  const missing = new Map(
+    raw.missing.map(([table, attnum, value]) => [`${table}.${attnum}`, value]),
+  )
   const columns = groupBy(content.columns, (row) => row[0])
   const keys = groupBy(content.keys, (row) => row[0])
   const vectorIndexes = groupBy(content.vectorIndexes, (row) => row[0])
@@ -41,7 +48,17 @@ export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot 
   const tables = new Map<number, TableInfo>()
   const tablesByName = new Map<string, TableInfo>()
   for (const row of content.tables) {
-    const [oid, schemaName, name, relkind, parentOid, ownerName, hasRowSecurity, options, fileNumber] = row
+    const [
+      oid,
+      schemaName,
+      name,
+      relkind,
+      parentOid,
+      ownerName,
+      hasRowSecurity,
+      options,
+      fileNumber,
+    ] = row
     const tableColumns = (columns.get(oid) ?? []).map((column) =>
       buildColumn(column, types, missing.get(`${oid}.${column[1]}`) ?? null),
     )
@@ -66,7 +83,14 @@ export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot 
         buildVectorIndex(index, tableColumns),
       ),
       foreignKeys: (foreignKeys.get(oid) ?? []).map(
-        ([constraintOid, keyName, , attnums, referencedTableOid, referencedAttnums]): ForeignKeyInfo => ({
+        ([
+          constraintOid,
+          keyName,
+          ,
+          attnums,
+          referencedTableOid,
+          referencedAttnums,
+        ]): ForeignKeyInfo => ({
           constraintOid,
           name: keyName,
           attnums,
@@ -81,7 +105,9 @@ export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot 
       hasTriggers: row[9],
       hasRowSecurity,
       hasCheckConstraints: row[10],
-      options: new Map((options ?? []).map(splitOption).filter(([option]) => isTableOption(option))),
+      options: new Map(
+        (options ?? []).map(splitOption).filter(([option]) => isTableOption(option)),
+      ),
       ownerName,
       fileNumber,
     })
@@ -109,7 +135,19 @@ export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot 
 type Types = ReadonlyMap<number, RawCatalogContent['types'][number]>
 
 function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): TableColumn {
-  const [, attnum, name, typeOid, typmod, notNull, , generated, identity, defaultExpression, sequenceOid] = row
+  const [
+    ,
+    attnum,
+    name,
+    typeOid,
+    typmod,
+    notNull,
+    ,
+    generated,
+    identity,
+    defaultExpression,
+    sequenceOid,
+  ] = row
   const typeName = types.get(typeOid)?.[1] ?? 'unknown'
   const base = baseTypeOf(typeOid, typmod, types)
   return {
@@ -129,7 +167,11 @@ function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): 
 }
 
 /** Domains may stand on domains; the typmod is the first one that is given. */
-function baseTypeOf(oid: number, typmod: number, types: Types): { typeName: string; typmod: number } {
+function baseTypeOf(
+  oid: number,
+  typmod: number,
+  types: Types,
+): { typeName: string; typmod: number } {
   let type = types.get(oid)
   let modifier = typmod
   while (type !== undefined && type[2] !== 0) {
@@ -140,7 +182,10 @@ function baseTypeOf(oid: number, typmod: number, types: Types): { typeName: stri
 }
 
 /** None for what our graph does not serve: other types, expressions other than a cast to vector(n). */
-function buildVectorIndex(row: RawVectorIndex, columns: readonly TableColumn[]): VectorIndexSchema[] {
+function buildVectorIndex(
+  row: RawVectorIndex,
+  columns: readonly TableColumn[],
+): VectorIndexSchema[] {
   const [, indexOid, name, attnum, definition, operatorClass, options] = row
   const metric = metrics[operatorClass]
   const column =
@@ -163,7 +208,9 @@ function buildVectorIndex(row: RawVectorIndex, columns: readonly TableColumn[]):
 
 /** `(embedding::vector(3))`, as pg_get_indexdef prints it. */
 function castColumnName(definition: string): string | undefined {
-  const match = /^\(*("(?:[^"]|"")+"|\w+)\)*::(?:"?\w+"?\.)?vector(\(\d+\))?\)*$/.exec(definition.trim())
+  const match = /^\(*("(?:[^"]|"")+"|\w+)\)*::(?:"?\w+"?\.)?vector(\(\d+\))?\)*$/.exec(
+    definition.trim(),
+  )
   const name = match?.[1]
   return name?.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name
 }

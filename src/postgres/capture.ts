@@ -47,7 +47,10 @@ export function captureChange(embedded: Embedded, base: CaptureBase): TableChang
 }
 
 /** Indexes of `all` that are not in `left`; both rise. */
-export function missingFrom(all: readonly number[], left: readonly number[]): Uint32Array<ArrayBuffer> {
+export function missingFrom(
+  all: readonly number[],
+  left: readonly number[],
+): Uint32Array<ArrayBuffer> {
   const out = new Uint32Array(all.length - left.length)
   let at = 0
   let next = 0

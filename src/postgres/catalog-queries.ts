@@ -2,8 +2,9 @@
  * Everything a CatalogSnapshot is made of, in one query that returns one JSON text. Rows are arrays in the order of the
  * fields of Raw…; OIDs are numbers, 64-bit values texts.
  */
-import { BackendMessages, parseDataRow } from '#net/pgwire/backend-parse.js'
+
 import { BackendType } from '#net/pgwire/backend.js'
+import { BackendMessages, parseDataRow } from '#net/pgwire/backend-parse.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { throwFirstError } from '#postgres/embedded.js'
 import type { RawCatalog } from '#postgres/jobs.js'
@@ -11,26 +12,55 @@ import { extendedMessages } from '#postgres/messages.js'
 
 /** [oid, schema, name, relkind, parent, owner, row security, reloptions, file, triggers, checks] */
 export type RawTable = readonly [
-  number, string, string, string, number, string, boolean, readonly string[] | null, number, boolean, boolean,
+  number,
+  string,
+  string,
+  string,
+  number,
+  string,
+  boolean,
+  readonly string[] | null,
+  number,
+  boolean,
+  boolean,
 ]
 /** [table, attnum, name, type, typmod, not null, has missing, generated, identity, default, sequence] */
 export type RawColumn = readonly [
-  number, number, string, number, number, boolean, boolean, string, string, string | null, number,
+  number,
+  number,
+  string,
+  number,
+  number,
+  boolean,
+  boolean,
+  string,
+  string,
+  string | null,
+  number,
 ]
 /** [table, name, index, attnums, primary, nulls not distinct] */
 export type RawKey = readonly [number, string, number, readonly number[], boolean, boolean]
 /** [table, index, name, attnum (0: expression), definition of the first column, operator class, reloptions] */
 export type RawVectorIndex = readonly [
-  number, number, string, number, string, string, readonly string[] | null,
+  number,
+  number,
+  string,
+  number,
+  string,
+  string,
+  readonly string[] | null,
 ]
 /** [constraint, name, table, attnums, referenced table, referenced attnums] */
 export type RawForeignKey = readonly [
-  number, string, number, readonly number[], number, readonly number[],
+  number,
+  string,
+  number,
+  readonly number[],
+  number,
+  readonly number[],
 ]
 /** [oid, schema, name, start, increment, min, max, cycle] */
-export type RawSequence = readonly [
-  number, string, string, string, string, string, string, boolean,
-]
+export type RawSequence = readonly [number, string, string, string, string, string, string, boolean]
 /** [oid, name, base type (0: no domain), typmod of the base] */
 export type RawType = readonly [number, string, number, number]
 /** [oid, name, superuser, can log in] */
@@ -54,7 +84,8 @@ const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toa
 
 const list = (columns: string, from: string): string =>
   `(SELECT coalesce(json_agg(json_build_array(${columns})), '[]') FROM ${from})`
-const numbers = (vector: string): string => `(SELECT coalesce(json_agg(a), '[]') FROM unnest(${vector}) a)`
+const numbers = (vector: string): string =>
+  `(SELECT coalesce(json_agg(a), '[]') FROM unnest(${vector}) a)`
 
 const query = `
 WITH rel AS MATERIALIZED (
@@ -128,11 +159,9 @@ export function readCatalog(embedded: Embedded): RawCatalog {
 
 /** attmissingval is an array of any type with one element: its text, cast to the column's array type. */
 function readMissing(embedded: Embedded, table: number, attnum: number): Uint8Array | undefined {
-  const [type, text] = (
-    embedded.column(
-      `SELECT unnest(ARRAY[format_type(t.typarray, NULL), quote_literal(attmissingval::text)]) FROM pg_attribute
+  const [type, text] = embedded.column(
+    `SELECT unnest(ARRAY[format_type(t.typarray, NULL), quote_literal(attmissingval::text)]) FROM pg_attribute
        JOIN pg_type t ON t.oid = atttypid WHERE attrelid = ${table} AND attnum = ${attnum}`,
-    )
   )
   if (type === undefined || type === null || text === undefined || text === null) return undefined
   const sql = `SELECT x FROM unnest(${text}::${type}) x`

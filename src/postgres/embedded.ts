@@ -80,7 +80,9 @@ export async function openEmbedded(
 }
 
 /** PGlite's file system port: everything in memory, filled before the start. */
-function filesFrom(snapshot: Uint8Array): NonNullable<ConstructorParameters<typeof PGlite>[0]> extends {
+function filesFrom(snapshot: Uint8Array): NonNullable<
+  ConstructorParameters<typeof PGlite>[0]
+> extends {
   fs?: infer F
 }
   ? NonNullable<F>

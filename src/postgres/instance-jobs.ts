@@ -1,6 +1,7 @@
 /** The jobs of one instance, run one after the other in its thread. */
-import type { Description, EvaluationResult } from '#postgres/contract.js'
+
 import { readCatalog } from '#postgres/catalog-queries.js'
+import type { Description } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { afterDdl, beforeDdl } from '#postgres/evaluator-schema.js'
 import type {
@@ -18,6 +19,7 @@ import { runDdlStep } from '#postgres/run-ddl.js'
 import { Evaluations } from '#postgres/run-evaluation.js'
 import { becomeUser, SettingsState } from '#postgres/session-settings.js'
 import type { InstanceKind } from '#postgres/start-options.js'
+import { TrialTraces } from '#postgres/trial-traces.js'
 
 const noSettings: JobSettings = { key: ' none', user: 'postgres', role: undefined, gucs: [] }
 
@@ -26,27 +28,28 @@ export class InstanceJobs {
   readonly #kind: InstanceKind
   readonly #settings: SettingsState
   readonly #evaluations: Evaluations
-  #leftFiles = false
+  readonly #traces: TrialTraces
 
   constructor(embedded: Embedded, kind: InstanceKind) {
     this.#embedded = embedded
     this.#kind = kind
     this.#settings = new SettingsState(embedded, kind)
-    this.#evaluations = new Evaluations(embedded, kind, this.#settings)
+    this.#traces = new TrialTraces(embedded)
+    this.#evaluations = new Evaluations(embedded, kind, this.#settings, this.#traces)
   }
 
   /** @throws DatabaseError, InstanceDeadError */
   run(job: Job): unknown {
     switch (job.kind) {
       case 'describe':
-        return this.#analyze(job, (): Description => describeStatement(this.#embedded, job.statement))
+        return this.#analyze(
+          job,
+          (): Description => describeStatement(this.#embedded, job.statement),
+        )
       case 'explain':
         return this.#analyze(job, (): string => explainStatement(this.#embedded, job.statement))
-      case 'evaluate': {
-        const result: EvaluationResult = this.#evaluations.run(job)
-        if (job.pendingDdl.length > 0) this.#leftFiles = true
-        return result
-      }
+      case 'evaluate':
+        return this.#evaluations.run(job)
       case 'apply':
         return this.#apply(job)
       case 'tryDdl':
@@ -66,9 +69,8 @@ export class InstanceJobs {
     work: () => T,
   ): T {
     this.#settings.apply(job.settings)
-    if (job.pendingDdl.length > 0) this.#removeFiles()
-    return this.#rolledBack(() => {
-      for (const step of job.pendingDdl) this.#step(step)
+    return this.#rolledBack(job.pendingDdl.length > 0, () => {
+      for (const step of job.pendingDdl) runDdlStep(this.#embedded, step)
       const become = becomeUser(job.settings.user, job.settings.role)
       if (become !== '') this.#embedded.run(become)
       return work()
@@ -77,11 +79,10 @@ export class InstanceJobs {
 
   #tryDdl(job: TryDdlJob): TryDdlResult {
     this.#settings.apply(noSettings)
-    this.#removeFiles()
-    return this.#rolledBack(() => {
+    return this.#rolledBack(true, () => {
       this.#embedded.hooks.setNextOid(job.nextOid)
-      for (const step of job.pendingDdl) this.#step(step)
-      const outcome = this.#step(job.step)
+      for (const step of job.pendingDdl) runDdlStep(this.#embedded, step)
+      const outcome = runDdlStep(this.#embedded, job.step)
       const catalog: RawCatalog = readCatalog(this.#embedded)
       return { ...outcome, catalog }
     })
@@ -89,7 +90,7 @@ export class InstanceJobs {
 
   #apply(job: ApplyJob): ApplyResult {
     this.#settings.apply(noSettings)
-    this.#removeFiles()
+    this.#traces.clean()
     const evaluator = this.#kind === 'evaluator'
     if (evaluator) this.#embedded.run(beforeDdl)
     if (job.atomic) this.#committed(job.steps)
@@ -105,29 +106,23 @@ export class InstanceJobs {
       for (const step of steps) runDdlStep(this.#embedded, step)
       this.#embedded.run('COMMIT')
     } catch (error) {
-      this.#leftFiles = true
+      this.#traces.note(true)
       this.#embedded.run('ROLLBACK')
       throw error
     }
   }
 
-  #step(step: DdlStep): ReturnType<typeof runDdlStep> {
-    this.#leftFiles = true
-    return runDdlStep(this.#embedded, step)
-  }
-
-  #rolledBack<T>(work: () => T): T {
+  #rolledBack<T>(withDdl: boolean, work: () => T): T {
+    if (withDdl) this.#traces.clean()
     this.#embedded.run('BEGIN')
+    let failed = true
     try {
-      return work()
+      const result = work()
+      failed = false
+      return result
     } finally {
+      if (withDdl) this.#traces.note(failed)
       this.#embedded.run('ROLLBACK')
     }
-  }
-
-  #removeFiles(): void {
-    if (!this.#leftFiles) return
-    this.#embedded.run('CHECKPOINT')
-    this.#leftFiles = false
   }
 }

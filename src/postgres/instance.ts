@@ -117,7 +117,9 @@ function startWorker(workerData: WorkerData): Worker {
   }
   const entry = new URL('./instance-worker.ts', import.meta.url).href
   // require() finds the CommonJS face, which registers with a path of its own that is not there.
-  const api = createRequire(import.meta.url).resolve('tsx/esm/api').replace(/\.cjs$/, '.mjs')
+  const api = createRequire(import.meta.url)
+    .resolve('tsx/esm/api')
+    .replace(/\.cjs$/, '.mjs')
   return new Worker(
     `import(${JSON.stringify(api)}).then((tsx) => {
       tsx.register()

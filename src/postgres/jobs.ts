@@ -126,8 +126,18 @@ export interface SerializedError {
 
 export type Reply =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'result'; readonly id: number; readonly result: unknown; readonly memoryBytes: number }
-  | { readonly kind: 'error'; readonly id: number; readonly error: SerializedError; readonly memoryBytes: number }
+  | {
+      readonly kind: 'result'
+      readonly id: number
+      readonly result: unknown
+      readonly memoryBytes: number
+    }
+  | {
+      readonly kind: 'error'
+      readonly id: number
+      readonly error: SerializedError
+      readonly memoryBytes: number
+    }
   /** The instance is dead; the thread ends. */
   | { readonly kind: 'dead'; readonly id: number; readonly reason: string }
 

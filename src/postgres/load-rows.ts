@@ -9,8 +9,9 @@
  * What is given up: loaded rows are not in the table's indexes. Plans of evaluators therefore use none
  * (start-options.ts), and where uniqueness decides (ON CONFLICT) the unique indexes are built after loading.
  */
-import { BackendMessages } from '#net/pgwire/backend-parse.js'
+
 import { BackendType } from '#net/pgwire/backend.js'
+import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import type { TableLoad } from '#postgres/contract.js'
 import { type Embedded, queryMessage, throwFirstError } from '#postgres/embedded.js'
 import { copyInTuples, copySignature } from '#postgres/messages.js'
@@ -56,12 +57,16 @@ export class Loaders {
   #make(oid: number): void {
     const loader = loaderOf(oid)
     this.#privately(() =>
+      // Attributes and their number change in one command: between two the relation would not make sense.
       this.#embedded.run(`CREATE TABLE IF NOT EXISTS ${loader} ();
-        DELETE FROM pg_attribute WHERE attrelid = '${loader}'::regclass AND attnum > 0;
-        INSERT INTO pg_attribute SELECT (jsonb_populate_record(a, jsonb_build_object(
-          'attrelid', '${loader}'::regclass::oid, 'attname', 'c' || attnum, 'attnotnull', false, 'atthasdef', false,
-          'atthasmissing', false, 'attmissingval', null, 'attgenerated', '', 'attidentity', ''))).*
-          FROM pg_attribute a WHERE attrelid = ${oid} AND attnum > 0;
+        WITH gone AS (DELETE FROM pg_attribute WHERE attrelid = '${loader}'::regclass AND attnum > 0)
+        UPDATE pg_class SET relnatts = 0 WHERE oid = '${loader}'::regclass AND relnatts <> 0;
+        WITH made AS (
+          INSERT INTO pg_attribute SELECT (jsonb_populate_record(a, jsonb_build_object(
+            'attrelid', '${loader}'::regclass::oid, 'attname', 'c' || attnum, 'attnotnull', false, 'atthasdef', false,
+            'atthasmissing', false, 'attmissingval', null, 'attgenerated', '', 'attidentity', ''))).*
+          FROM pg_attribute a WHERE attrelid = ${oid} AND attnum > 0
+        )
         UPDATE pg_class l SET relnatts = t.relnatts, relfilenode = t.relfilenode, reltoastrelid = t.reltoastrelid,
           relpersistence = 'u', reloptions = '{toast_tuple_target=8160}'
           FROM pg_class t WHERE t.oid = ${oid} AND l.oid = '${loader}'::regclass`),
@@ -118,7 +123,8 @@ export function copyOut(embedded: Embedded, sql: string): { tuples: Uint8Array; 
     if (messages.type !== BackendType.copyData) continue
     let payload = messages.payload()
     // The header comes before the first row, in its message or in one of its own; the trailer in the last.
-    if (length === 0 && startsWithSignature(payload)) payload = payload.subarray(copySignature.length)
+    if (length === 0 && startsWithSignature(payload))
+      payload = payload.subarray(copySignature.length)
     if (payload.length < 2 || (payload.length === 2 && payload[0] === 0xff)) continue
     out.set(payload, length)
     length += payload.length

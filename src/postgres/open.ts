@@ -57,9 +57,12 @@ async function openSource(snapshotPath: string): Promise<InstanceSource> {
   try {
     file = readFileSync(snapshotPath)
   } catch (error) {
-    throw new Error(`no snapshot of the embedded PostgreSQL at ${snapshotPath}: run npm run build`, {
-      cause: error,
-    })
+    throw new Error(
+      `no snapshot of the embedded PostgreSQL at ${snapshotPath}: run npm run build`,
+      {
+        cause: error,
+      },
+    )
   }
   // Shared, so that every worker copies from the same memory.
   const snapshot = new Uint8Array(new SharedArrayBuffer(file.length))

@@ -23,10 +23,16 @@ export function refuseUnsafe(sql: string): readonly ParsedStatement[] {
     const words = refusedNodes[nodeTag]
     if (words !== undefined) throw notSupported(words)
     if (nodeTag === 'CopyStmt' && tree['is_program'] === true) {
-      throw notSupported('COPY to or from an external program is not supported', 'Use COPY … STDIN or STDOUT.')
+      throw notSupported(
+        'COPY to or from an external program is not supported',
+        'Use COPY … STDIN or STDOUT.',
+      )
     }
     if (nodeTag === 'CopyStmt' && tree['filename'] !== undefined) {
-      throw notSupported('COPY to or from a file on the server is not supported', "Use psql's \\copy command.")
+      throw notSupported(
+        'COPY to or from a file on the server is not supported',
+        "Use psql's \\copy command.",
+      )
     }
   }
   return statements

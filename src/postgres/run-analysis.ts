@@ -60,7 +60,8 @@ export function explainStatement(embedded: Embedded, statement: Statement): stri
   throwFirstError(prepared)
   const { parameterTypes } = readDescription(prepared)
   try {
-    const nulls = parameterTypes.length === 0 ? '' : `(${parameterTypes.map(() => 'NULL').join(', ')})`
+    const nulls =
+      parameterTypes.length === 0 ? '' : `(${parameterTypes.map(() => 'NULL').join(', ')})`
     const query = new ByteWriter()
     writeQuery(
       query,

@@ -84,9 +84,7 @@ function takeOptionsOut(embedded: Embedded, edit: OptionsEdit): string[] {
   const kept = all.filter((option) => isTableOption(nameOf(option)))
   if (kept.length > 0) {
     const others = all.filter((option) => !isTableOption(nameOf(option)))
-    embedded.run(
-      `UPDATE pg_class SET reloptions = ${optionsArray(others)} WHERE oid = ${relation}`,
-    )
+    embedded.run(`UPDATE pg_class SET reloptions = ${optionsArray(others)} WHERE oid = ${relation}`)
   }
   return kept
 }

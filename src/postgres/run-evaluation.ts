@@ -8,8 +8,9 @@
  *   5. as superuser: what changed, sequences, relations that were read
  *   6. ROLLBACK; after the answer has gone: VACUUM of what grew (tidy)
  */
-import type { EvaluationResult, TableChange } from '#postgres/contract.js'
+
 import { type CaptureBase, captureBase, captureChange } from '#postgres/capture.js'
+import type { EvaluationResult, TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { afterDdl, beforeDdl, keyIndexesOf } from '#postgres/evaluator-schema.js'
 import type { EvaluateJob } from '#postgres/jobs.js'
@@ -19,12 +20,11 @@ import { mayComeFromMissingRows, runStatement } from '#postgres/run-statement.js
 import { Sequences } from '#postgres/sequence-state.js'
 import { becomeSuperuser, becomeUser, type SettingsState } from '#postgres/session-settings.js'
 import type { InstanceKind } from '#postgres/start-options.js'
+import type { TrialTraces } from '#postgres/trial-traces.js'
 
 // A heap that only grows makes every scan read dead rows; VACUUM costs about 0.4 ms.
 const deadRowCountMax = 5_000
 const runCountBetweenCheckpoints = 1_000
-// Rolled-back DDL leaves dead rows in the system tables.
-const ddlRunCountBetweenVacuums = 200
 
 export class Evaluations {
   readonly #embedded: Embedded
@@ -35,11 +35,15 @@ export class Evaluations {
   /** Dead rows by table since its last VACUUM; captured ones count as full. */
   readonly #deadRows = new Map<number, number>()
   #runCount = 0
-  #ddlRunCount = 0
-  /** Files of rolled-back DDL are still there: OIDs would skip them. */
-  #leftFiles = false
+  readonly #traces: TrialTraces
 
-  constructor(embedded: Embedded, kind: InstanceKind, settings: SettingsState) {
+  constructor(
+    embedded: Embedded,
+    kind: InstanceKind,
+    settings: SettingsState,
+    traces: TrialTraces,
+  ) {
+    this.#traces = traces
     this.#embedded = embedded
     this.#settings = settings
     this.#loaders = kind === 'evaluator' ? new Loaders(embedded) : undefined
@@ -51,7 +55,6 @@ export class Evaluations {
     this.#loaders?.forget()
     this.#sequences.forget()
     this.#tableNames.clear()
-    this.#leftFiles = false
     this.#deadRows.clear()
   }
 
@@ -61,9 +64,13 @@ export class Evaluations {
     this.#settings.apply(job.settings)
     this.#prepare(job)
     embedded.hooks.withClock(job.transactionStartMs, () => embedded.run('BEGIN'))
+    let failed = true
     try {
-      return this.#inTransaction(job)
+      const result = this.#inTransaction(job)
+      failed = false
+      return result
     } finally {
+      if (job.pendingDdl.length > 0) this.#traces.note(failed)
       embedded.run('ROLLBACK; DISCARD SEQUENCES')
       this.#count(job)
     }
@@ -76,20 +83,12 @@ export class Evaluations {
     if (this.#runCount >= runCountBetweenCheckpoints) {
       this.#runCount = 0
       this.#embedded.run('CHECKPOINT')
-      this.#leftFiles = false
-    }
-    if (this.#ddlRunCount >= ddlRunCountBetweenVacuums) {
-      this.#ddlRunCount = 0
-      for (const table of ['class', 'attribute', 'type', 'depend', 'index', 'constraint']) {
-        this.#embedded.run(`VACUUM pg_catalog.pg_${table}`)
-      }
     }
   }
 
   #prepare(job: EvaluateJob): void {
     if (job.pendingDdl.length > 0) {
-      if (this.#leftFiles) this.#embedded.run('CHECKPOINT')
-      this.#leftFiles = true
+      this.#traces.clean()
       this.#sequences.forget()
     }
     const loaded = job.loads.filter(({ rowCount }) => rowCount > 0).map(({ tableOid }) => tableOid)
@@ -154,7 +153,7 @@ export class Evaluations {
         for (const index of this.#embedded.column(keyIndexesOf(oid))) {
           this.#embedded.run(`REINDEX INDEX ${index}`)
         }
-        this.#leftFiles = true
+        this.#traces.noteFiles()
       }
       return captureBase(this.#embedded, oid, name, rowCount)
     })
@@ -182,7 +181,6 @@ export class Evaluations {
 
   #count(job: EvaluateJob): void {
     this.#runCount += 1
-    if (job.pendingDdl.length > 0 || job.needsKeys) this.#ddlRunCount += 1
     if (job.pendingDdl.length > 0) this.#tableNames.clear()
     for (const { tableOid, rowCount } of job.loads) {
       if (rowCount > 0) this.#addDead(tableOid, rowCount)

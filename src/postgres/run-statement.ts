@@ -1,5 +1,5 @@
 /** One statement in the open transaction of an instance, its answer taken apart. */
-import { SqlState, type DatabaseError } from '#base/errors.js'
+import { type DatabaseError, SqlState } from '#base/errors.js'
 import { BackendType } from '#net/pgwire/backend.js'
 import { BackendMessages, parseCommandComplete } from '#net/pgwire/backend-parse.js'
 import { parseErrorResponse } from '#net/pgwire/error-response.js'

@@ -1,7 +1,8 @@
 /** Puts the settings of a session into an instance. Sessions differ rarely: what is set stays until another key comes. */
-import { quoteIdentifier, quoteLiteral } from '#postgres/quote.js'
+
 import type { Embedded } from '#postgres/embedded.js'
 import type { JobSettings } from '#postgres/jobs.js'
+import { quoteIdentifier, quoteLiteral } from '#postgres/quote.js'
 import {
   type InstanceKind,
   withheldEvaluatorSettings,
@@ -39,7 +40,8 @@ export class SettingsState {
 
 /** Statements, inside the transaction, that make current_user and session_user show the session's. */
 export function becomeUser(user: string, role: string | undefined): string {
-  const session = user === 'postgres' ? '' : `SET LOCAL SESSION AUTHORIZATION ${quoteIdentifier(user)};`
+  const session =
+    user === 'postgres' ? '' : `SET LOCAL SESSION AUTHORIZATION ${quoteIdentifier(user)};`
   const current =
     role === undefined || role === 'none' ? '' : `SET LOCAL ROLE ${quoteIdentifier(role)};`
   return session + current

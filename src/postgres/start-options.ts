@@ -61,7 +61,9 @@ export const withheldSettings: ReadonlySet<string> = new Set([
   'client_min_messages_internal',
 ])
 
-export const withheldEvaluatorSettings: ReadonlySet<string> = new Set(Object.keys(evaluatorSettings))
+export const withheldEvaluatorSettings: ReadonlySet<string> = new Set(
+  Object.keys(evaluatorSettings),
+)
 
 export type InstanceKind = 'catalog' | 'evaluator'
 

@@ -34,7 +34,10 @@ export function stripDdl(sql: string): Stripped {
   const [statement, ...more] = parseStatements(sql)
   if (statement === undefined) return { sql, options: undefined }
   if (more.length > 0) {
-    throw new DatabaseError(SqlState.syntaxError, 'cannot insert multiple commands into a DDL entry')
+    throw new DatabaseError(
+      SqlState.syntaxError,
+      'cannot insert multiple commands into a DDL entry',
+    )
   }
   const { nodeTag, tree } = statement
   if (tree['concurrent'] === true || isDetachConcurrently(tree)) {
@@ -57,7 +60,10 @@ function stripCreate(sql: string, tree: TreeNode): Stripped {
   if (ours.length === 0) return { sql, options: undefined }
   const set = ours.map((option): [string, string] => [option.name, checkedValue(option)])
   const relation = relationText(tree['relation'] as TreeNode)
-  return { sql: cutOptions(sql, ours, all.length), options: { relation, kind: 'create', set, reset: [] } }
+  return {
+    sql: cutOptions(sql, ours, all.length),
+    options: { relation, kind: 'create', set, reset: [] },
+  }
 }
 
 function stripAlter(sql: string, tree: TreeNode): Stripped {

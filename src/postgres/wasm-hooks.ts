@@ -80,7 +80,12 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
  * An entry counts as read unless it is only the target of an INSERT: RETURNING asks ACL_SELECT of the target too.
  * Children that planning added have no permission entry of their own (index 0) and count.
  */
-function recordTouched(view: DataView, rangeTable: number, permissions: number, out: Set<number>): void {
+function recordTouched(
+  view: DataView,
+  rangeTable: number,
+  permissions: number,
+  out: Set<number>,
+): void {
   if (rangeTable === 0) return
   const count = view.getInt32(rangeTable + 4, true)
   const elements = view.getUint32(rangeTable + 12, true)
@@ -92,7 +97,10 @@ function recordTouched(view: DataView, rangeTable: number, permissions: number, 
     if (relkind !== 0x72 && relkind !== 0x6d) continue // 'r' table, 'm' materialized view
     const permission = view.getUint32(entry + 28, true)
     if (permission > 0 && permissions !== 0) {
-      const info = view.getUint32(view.getUint32(permissions + 12, true) + 4 * (permission - 1), true)
+      const info = view.getUint32(
+        view.getUint32(permissions + 12, true) + 4 * (permission - 1),
+        true,
+      )
       const required = view.getUint32(info + 16, true)
       if ((required & aclInsert) !== 0 && (required & aclReads & ~2) === 0) continue
       if ((required & aclReads) === 0) continue
@@ -116,7 +124,10 @@ function tryHooks(hooks: WasmHooks, query: (sql: string) => (string | null)[]): 
   query('SELECT * FROM elanus_probe.p')
   const afterSelect = hooks.takeTouchedRelations()
   query('ROLLBACK')
-  const at = hooks.withClock(1_000_000_000_123.456, () => query('SELECT extract(epoch FROM now())')[0])
+  const at = hooks.withClock(
+    1_000_000_000_123.456,
+    () => query('SELECT extract(epoch FROM now())')[0],
+  )
   hooks.setNextOid(Math.max(oid, firstUserOid))
   const works =
     probe > wanted &&
