@@ -1,5 +1,5 @@
 /** Partial aggregates over segments: one native call. */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { prepareFragment, report } from '#engine/exec/native-request.js'
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { Native } from '#engine/index/native.js'

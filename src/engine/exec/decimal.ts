@@ -2,18 +2,18 @@
 
 /** '1.50' + '2' = '3.50', the larger number of digits after the point, as numeric's + has it. NaN and Infinity as there. */
 export function addDecimals(a: string, b: string): string {
-  if (!isFinite(a) || !isFinite(b)) return addSpecials(a, b)
+  if (!isNumber(a) || !isNumber(b)) return addSpecials(a, b)
   const scale = Math.max(scaleOf(a), scaleOf(b))
   return format(digitsOf(a, scale) + digitsOf(b, scale), scale)
 }
 
-function isFinite(text: string): boolean {
+function isNumber(text: string): boolean {
   return /^-?\d/.test(text)
 }
 
 function addSpecials(a: string, b: string): string {
-  if (isFinite(a)) return b
-  if (isFinite(b)) return a
+  if (isNumber(a)) return b
+  if (isNumber(b)) return a
   return a === b ? a : 'NaN'
 }
 

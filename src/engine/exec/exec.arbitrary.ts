@@ -18,9 +18,7 @@ export function segmentsArbitrary(
 ): fc.Arbitrary<readonly RandomRows[]> {
   return fc
     .array(fc.constant(0), { minLength: 1, maxLength: segmentCountMax })
-    .chain((places) =>
-      fc.tuple(...places.map((_, i) => rowsArbitrary(columns, 30, 1 + i * 1000))),
-    )
+    .chain((places) => fc.tuple(...places.map((_, i) => rowsArbitrary(columns, 30, 1 + i * 1000))))
 }
 
 export const keyIndexOid = 77

@@ -35,7 +35,9 @@ const conditionArbitrary = fc.record({
 })
 
 function rowIdsArbitrary(countMax: number): fc.Arbitrary<Float64Array> {
-  const id = fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 40 })).map(([s, id]) => s * 1000 + id)
+  const id = fc
+    .tuple(fc.nat(2), fc.integer({ min: 1, max: 40 }))
+    .map(([segment, nth]) => segment * 1000 + nth)
   return fc
     .uniqueArray(id, { maxLength: countMax })
     .map((ids) => Float64Array.from(ids.toSorted((a, b) => a - b)))
@@ -130,10 +132,10 @@ describe('scans', () => {
         fc.option(fc.nat(3), { nil: undefined }),
         async (parts, condition, picks, limit) => {
           const segments = parts.map((rows, i) => memorySegment(i + 1, rows, columns, keyed))
-          const values = picks.map(([part, row]) =>
+          const values = picks.map(([part, nth]) =>
             keyed.map((attnum) => {
               const column = parts[part]?.batch.columns[attnum - 1]
-              return column !== undefined && row < column.length ? readDatum(column, row) : null
+              return column !== undefined && nth < column.length ? readDatum(column, nth) : null
             }),
           )
           const fragment: ScanFragment = {
@@ -195,8 +197,8 @@ function hex(datum: Uint8Array | null): string | null {
 }
 
 describe('searches', () => {
-  const metric = fc.constantFrom('l2', 'inner', 'cosine', 'l1' as const)
-  const query = fc
+  const metrics = fc.constantFrom('l2', 'inner', 'cosine', 'l1' as const)
+  const queries = fc
     .array(fc.integer({ min: -3, max: 3 }), { minLength: 3, maxLength: 3 })
     .map((values) => Float32Array.from(values))
 
@@ -205,8 +207,8 @@ describe('searches', () => {
       fc.asyncProperty(
         segmentsArbitrary(columns, 4),
         conditionArbitrary,
-        metric,
-        query,
+        metrics,
+        queries,
         fc.nat(12),
         async (parts, condition, metric, query, k) => {
           const fragment: SearchFragment = {
@@ -233,7 +235,9 @@ describe('searches', () => {
           const expected = nearest(judgeRows(parts, columns, condition), metric, query, k)
           expect(found(whole)).toEqual(expected)
           const single = await Promise.all(
-            segments.map((segment) => searchSegments(native, [segment], fragment, backgroundContext)),
+            segments.map((segment) =>
+              searchSegments(native, [segment], fragment, backgroundContext),
+            ),
           )
           expect(found(reduceSearch(single, k))).toEqual(expected)
           expect(whole.segments.length).toBe(parts.length)
@@ -291,7 +295,10 @@ describe('aggregates', () => {
               aggregateSegments(native, [segment], fragment, backgroundContext),
             ),
           )
-          const reduced = reduceAggregates(single.map(({ values }) => values), specs)
+          const reduced = reduceAggregates(
+            single.map(({ values }) => values),
+            specs,
+          )
           expect(reduced).toEqual(whole.values)
           const rows = judgeRows(parts, columns, condition)
           expect(whole.values[0]?.count).toBe(rows.length)
@@ -317,7 +324,10 @@ describe('aggregates', () => {
   test('of numerics are added exactly', () => {
     const spec: AggregateSpec = { kind: 'sum', attnum: 1, as: 'numeric' }
     const sum = (...values: string[]) =>
-      reduceAggregates(values.map((value) => [{ count: 1, value }]), [spec])[0]?.value
+      reduceAggregates(
+        values.map((value) => [{ count: 1, value }]),
+        [spec],
+      )[0]?.value
     expect(sum('1.50', '2')).toBe('3.50')
     expect(sum('-0.05', '0.04')).toBe('-0.01')
     expect(sum('99999999999999999999', '1')).toBe('100000000000000000000')

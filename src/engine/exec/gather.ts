@@ -26,7 +26,10 @@ export function gatherHits(
   if (single && rowCount > 0) {
     return gatherRows(segmentAt(segments, first), hits.ordinals.subarray(from, to), output)
   }
-  return { rowCount, columns: output.map((attnum) => gatherColumn(segments, hits, attnum, from, to)) }
+  return {
+    rowCount,
+    columns: output.map((attnum) => gatherColumn(segments, hits, attnum, from, to)),
+  }
 }
 
 function gatherColumn(

@@ -44,7 +44,7 @@ describe('a key index', () => {
           keys.map((_, row) => columns.map((column) => readDatum(column, row))),
         )
         keys.forEach((key, row) => {
-          const expected = keys.flatMap((other, at) => (key !== null && other === key ? [at] : []))
+          const expected = keys.flatMap((other, i) => (key !== null && other === key ? [i] : []))
           expect(chain(index, columns, probe, row)).toEqual(expected.toReversed())
         })
       }),

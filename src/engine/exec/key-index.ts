@@ -56,7 +56,8 @@ export class KeyIndex {
     this.reserve(toRow)
     const hashes = new Uint32Array(toRow - from)
     hashKeyRows(columns, this.#typeNames, from, toRow, hashes)
-    const skipNulls = !this.#nullsNotDistinct && columns.some(({ validity }) => validity !== undefined)
+    const skipNulls =
+      !this.#nullsNotDistinct && columns.some(({ validity }) => validity !== undefined)
     for (let row = from; row < toRow; row += 1) {
       if (skipNulls && columns.some((column) => isNull(column, row))) continue
       this.#insert(columns, row, hashes[row - from] ?? 0)

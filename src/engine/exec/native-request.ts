@@ -42,7 +42,11 @@ export function prepareFragment(
     requests.push({ segment: segment.native, rowCount: segment.rowCount, allowed })
   }
   const filter = fragment.filter === undefined ? undefined : encodeFilter(fragment.filter)
-  return { segments: kept, request: { segments: requests, readAt: fragment.readAt, filter }, skipped }
+  return {
+    segments: kept,
+    request: { segments: requests, readAt: fragment.readAt, filter },
+    skipped,
+  }
 }
 
 /** So that ties in (segment, ordinal) order are ties in row id order, and scans come in row id order. */

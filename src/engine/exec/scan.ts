@@ -8,7 +8,7 @@
  * Cancellation: checked before every part. The columns of a part may be views of the segment's memory: they stay readable
  * for as long as they are held (mapped files live until collected, outgrown buffers are replaced, not changed).
  */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import { gatherHits, gatherRowIds, gatherRows, type Hits } from '#engine/exec/gather.js'
 import { findKeys } from '#engine/exec/key-lookup.js'
@@ -61,7 +61,11 @@ async function* scanOrdered(
   context: Context,
 ): AsyncGenerator<ScanPart, ScanSummary> {
   const { orderBy = [], output } = fragment
-  const prepared = prepareFragment(segments, fragment, orderBy.map(({ attnum }) => attnum))
+  const prepared = prepareFragment(
+    segments,
+    fragment,
+    orderBy.map(({ attnum }) => attnum),
+  )
   if (prepared.segments.length === 0) return { segments: prepared.skipped }
   const rowCount = prepared.segments.reduce((sum, segment) => sum + segment.rowCount, 0)
   const limit = Math.min(fragment.limit ?? rowCount, rowCount)

@@ -1,5 +1,5 @@
 /** Nearest neighbours over segments: one native call, then the output columns of the winners. */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { gatherHits, gatherRowIds } from '#engine/exec/gather.js'
 import { prepareFragment, report } from '#engine/exec/native-request.js'
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'

@@ -9,9 +9,10 @@
  *           …          FF FF FF FF 00 00 00 00 (end of stream)
  *           …          footer (flatbuffer), its length as int32, 'ARROW1'
  */
-import { type Field, Schema } from 'apache-arrow/schema'
+
 import { FileBlock, Footer } from 'apache-arrow/ipc/metadata/file'
 import { BufferRegion, FieldNode, Message, RecordBatch } from 'apache-arrow/ipc/metadata/message'
+import { type Field, Schema } from 'apache-arrow/schema'
 import type { ColumnSource } from '#engine/segment/column-source.js'
 
 const bodyAlignment = 64

@@ -5,7 +5,12 @@
  */
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import type { Column, ColumnKind } from '#engine/columnar/column.js'
-import { bytesColumnSizeMax, elementSize, isNull, widthOf } from '#engine/columnar/column-builder.js'
+import {
+  bytesColumnSizeMax,
+  elementSize,
+  isNull,
+  widthOf,
+} from '#engine/columnar/column-builder.js'
 import type { RowRuns } from '#engine/segment/row-runs.js'
 
 export interface ColumnSource {
@@ -55,7 +60,7 @@ function mergeValidity(
   inputs: readonly Column[],
   runs: RowRuns,
 ): { validity: Uint8Array | undefined; nullCount: number } {
-  if (inputs.every(({ validity }) => validity === undefined)) {
+  if (inputs.every((input) => input.validity === undefined)) {
     return { validity: undefined, nullCount: 0 }
   }
   const validity = new Uint8Array((runs.rowCount + 7) >> 3)

@@ -1,9 +1,13 @@
 /** A segment's manifest and files in words, for `elanus inspect`. */
-import { timestampToUnixMs, type Timestamp } from '#base/timestamp.js'
+import { type Timestamp, timestampToUnixMs } from '#base/timestamp.js'
 import { columnByteLength } from '#engine/columnar/batch.js'
 import { checksumOf } from '#engine/segment/checksum.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { openSealedFile, type StoredColumn } from '#engine/segment/sealed-file.js'
+import { formatTimestamp } from '#engine/types/datetime-text.js'
+
+/** 2000-01-01 in milliseconds since 1970. */
+const postgresEpochMs = 946_684_800_000
 
 /** @returns lines */
 export function describeManifest(manifest: SegmentManifest): readonly string[] {
@@ -51,8 +55,8 @@ function describeColumn(stored: StoredColumn, start: number): string {
 }
 
 function describeTimestamp(timestamp: number): string {
-  const unixMs = timestampToUnixMs(timestamp as Timestamp)
-  return `${timestamp} (${new Date(unixMs).toISOString()})`
+  const micros = BigInt(timestampToUnixMs(timestamp as Timestamp) - postgresEpochMs) * 1000n
+  return `${timestamp} (${formatTimestamp(micros, '+00')})`
 }
 
 function hex(base64: string): string {

@@ -4,9 +4,10 @@
  * its rows; of kind bytes the first and last offset (and by checkOffsets(), before native code sees the column, that they
  * rise). Whether the bytes are those that were written is the checksum's business (manifest.ts).
  */
-import type { Field, Schema } from 'apache-arrow/schema'
+
 import { Footer } from 'apache-arrow/ipc/metadata/file'
 import { type BufferRegion, Message, type RecordBatch } from 'apache-arrow/ipc/metadata/message'
+import type { Field, Schema } from 'apache-arrow/schema'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Column } from '#engine/columnar/column.js'
 import { bytesColumn, elementSize, fixedColumn } from '#engine/columnar/column-builder.js'
@@ -110,7 +111,12 @@ class BodyReader {
       const size = offsets[rowCount] ?? 0
       if (offsets[0] !== 0 || size < 0) throw corrupted(`offsets of ${name}`)
       const valuesAt = this.#nextBuffer(size, name)
-      return bytesColumn(rowCount, this.#body.subarray(valuesAt, valuesAt + size), offsets, validity)
+      return bytesColumn(
+        rowCount,
+        this.#body.subarray(valuesAt, valuesAt + size),
+        offsets,
+        validity,
+      )
     }
     if (kind === 'vector') {
       this.#nextNode(rowCount * width)

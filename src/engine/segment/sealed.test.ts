@@ -2,8 +2,8 @@ import { tableFromIPC } from 'apache-arrow'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { InvariantError } from '#base/errors.js'
-import { readDatum } from '#engine/columnar/read-datum.js'
 import type { Column } from '#engine/columnar/column.js'
+import { readDatum } from '#engine/columnar/read-datum.js'
 import type { FilePlan } from '#engine/segment/arrow-file.js'
 import { openDeletes, openSealedData } from '#engine/segment/read-sealed.js'
 import { mergeRuns, wholeRun } from '#engine/segment/row-runs.js'
@@ -198,7 +198,9 @@ describe('merging', () => {
           const data = openSealedData(bytesOf(plan.data))
           schema.columns.forEach(({ attnum }, position) => {
             const expected = [
-              ...datums(first.batch.columns[position]).filter((_, i) => (first.rowIds[i] ?? 0) % 3 !== 0),
+              ...datums(first.batch.columns[position]).filter(
+                (_, i) => (first.rowIds[i] ?? 0) % 3 !== 0,
+              ),
               ...datums(second.batch.columns[position]),
             ]
             expect(datums(data.columns.get(attnum))).toEqual(expected)

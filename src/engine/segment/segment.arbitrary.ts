@@ -93,14 +93,16 @@ function valueArbitrary(kind: ColumnKind): fc.Arbitrary<Uint8Array> {
     case 'fixed':
       return fc.uint8Array({ minLength: 16, maxLength: 16, max: 2 })
     case 'vector':
-      return fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 3, maxLength: 3 }).map((values) =>
-        bigEndian(16, (view) => {
-          view.setInt16(0, 3)
-          values.forEach((value, i) => {
-            view.setFloat32(4 + 4 * i, value)
-          })
-        }),
-      )
+      return fc
+        .array(fc.integer({ min: -3, max: 3 }), { minLength: 3, maxLength: 3 })
+        .map((values) =>
+          bigEndian(16, (view) => {
+            view.setInt16(0, 3)
+            values.forEach((value, i) => {
+              view.setFloat32(4 + 4 * i, value)
+            })
+          }),
+        )
     case 'bytes':
       return fc.uint8Array({ maxLength: 6, min: 97, max: 99 })
   }
@@ -129,9 +131,16 @@ export function rowsArbitrary(
   return fc.array(row, { minLength: rowCountMin, maxLength: rowCountMax }).map((rows) => {
     const builders = columns.map(({ kind, width }) => createColumnBuilder(kind, width))
     let rowId = firstRowId - 1
-    for (const { values } of rows) builders.forEach((builder, i) => builder.appendDatum(values[i] ?? null))
+    for (const { values } of rows) {
+      builders.forEach((builder, i) => {
+        builder.appendDatum(values[i] ?? null)
+      })
+    }
     return {
-      batch: { rowCount: rows.length, columns: builders.map((builder): Column => builder.finish()) },
+      batch: {
+        rowCount: rows.length,
+        columns: builders.map((builder): Column => builder.finish()),
+      },
       rowIds: Float64Array.from(rows, ({ gap }) => {
         rowId += gap
         return rowId

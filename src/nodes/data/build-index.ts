@@ -4,7 +4,7 @@
  * Cancellation: between steps, and inside the build. Retry: from the start; an object nobody names is collected.
  */
 import { rm } from 'node:fs/promises'
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { InvariantError } from '#base/errors.js'
 import type { VectorColumn } from '#engine/columnar/column.js'
 import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'

@@ -6,7 +6,7 @@
  * inputs: memory is bounded by offsets and validity bits, not by the rows. 4. Carry over the deletes of rows that stay.
  * Row ids and inserted timestamps stay what they are. Indexes are not merged: build them anew.
  */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { InvariantError, invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
@@ -69,7 +69,10 @@ function sharedShard(inputs: readonly CompactInput[], schema: TableSchema): numb
   return shard
 }
 
-function inputOf({ rowCount, columns, rowIds, inserted }: SealedData, schema: TableSchema): SegmentInput {
+function inputOf(
+  { rowCount, columns, rowIds, inserted }: SealedData,
+  schema: TableSchema,
+): SegmentInput {
   return {
     rowIds,
     inserted,

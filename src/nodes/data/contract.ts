@@ -9,7 +9,12 @@ import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
 export interface DataNode {
   /** Writes the rows as an Arrow IPC object and its statistics; returns the manifest (not yet accepted by anyone). */
-  flush(segmentId: number, schema: TableSchema, rows: SealedRows, context: Context): Promise<SegmentManifest>
+  flush(
+    segmentId: number,
+    schema: TableSchema,
+    rows: SealedRows,
+    context: Context,
+  ): Promise<SegmentManifest>
   /** Builds the index over the flushed segment; returns the manifest that names it. */
   buildIndex(
     manifest: SegmentManifest,

@@ -125,8 +125,17 @@ describe('the data node', () => {
     const loader = { native, objects, pause: async () => {}, verifyChecksums: true }
     const data = await loadSealedData(loader, flushed)
     expect(data.columns.get(1)).toMatchObject({ kind: 'vector', dimensions: 128 })
-    expect(Buffer.compare(Buffer.from(asBytes(data.columns.get(1))), asBytes(rows.batch.columns[0]))).toBe(0)
-    const index = { indexOid: 5, name: 'i', attnum: 1, metric: 'l2' as const, m: 8, efConstruction: 32 }
+    expect(
+      Buffer.compare(Buffer.from(asBytes(data.columns.get(1))), asBytes(rows.batch.columns[0])),
+    ).toBe(0)
+    const index = {
+      indexOid: 5,
+      name: 'i',
+      attnum: 1,
+      metric: 'l2' as const,
+      m: 8,
+      efConstruction: 32,
+    }
     const progress: number[] = []
     const indexed = await node.buildIndex(
       flushed,
@@ -162,7 +171,10 @@ describe('the data node', () => {
       const segmentId = 950 + failing
       const outcome = await broken
         .flush(segmentId, schema, sealedRows(rows, schema), backgroundContext)
-        .then(() => 'flushed', () => 'failed')
+        .then(
+          () => 'flushed',
+          () => 'failed',
+        )
       expect(outcome).toBe(failing < 3 ? 'failed' : 'flushed')
       for await (const { name } of objects.list(`tables/1000/1/segments/${segmentId}/manifest-`)) {
         const bytes = await objects.get(name)
@@ -179,7 +191,9 @@ describe('the data node', () => {
     const [rows] = fc.sample(rowsArbitrary(schema.columns, 30), { numRuns: 1, seed: 5 })
     if (rows === undefined) throw new Error('no sample')
     const manifest = await node.flush(990, schema, sealedRows(rows, schema), backgroundContext)
-    const bytes = new Uint8Array(await readFile((await objects.localPath(manifest.data.name)) ?? ''))
+    const bytes = new Uint8Array(
+      await readFile((await objects.localPath(manifest.data.name)) ?? ''),
+    )
     bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1
     await objects.put(manifest.data.name, bytes)
     await expect(read(manifest)).rejects.toMatchObject({ sqlState: 'XX001' })

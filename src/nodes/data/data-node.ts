@@ -10,8 +10,8 @@ import { compact } from '#nodes/data/compact.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import { flush } from '#nodes/data/flush.js'
 import type { Jobs } from '#nodes/data/jobs.js'
-import { temporaryPaths } from '#nodes/data/write-object.js'
 import { writeDeletes } from '#nodes/data/write-deletes.js'
+import { temporaryPaths } from '#nodes/data/write-object.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface DataNodeOptions {

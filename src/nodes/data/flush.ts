@@ -1,4 +1,4 @@
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
@@ -18,7 +18,7 @@ export async function flush(
   context: Context,
 ): Promise<SegmentManifest> {
   checkCancelled(context)
-  const { tableId, incarnation, shard, batch, rowIds, inserted, deleted } = rows
+  const { tableId, incarnation, shard, batch, rowIds, deleted } = rows
   invariant(
     'SEG-6',
     tableId === schema.tableId && incarnation === schema.incarnation,
@@ -32,7 +32,10 @@ export async function flush(
   return await putSegment(jobs.writer, { segmentId, shard, schema }, plan, deletes, context)
 }
 
-function inputOf({ attnums, batch, rowIds, inserted }: SealedRows, schema: TableSchema): SegmentInput {
+function inputOf(
+  { attnums, batch, rowIds, inserted }: SealedRows,
+  schema: TableSchema,
+): SegmentInput {
   return {
     rowIds,
     inserted,

@@ -7,11 +7,7 @@ import type { TableSchema } from '#engine/columnar/schema.js'
 import { checksumOf } from '#engine/segment/checksum.js'
 import type { ObjectReference, SegmentManifest } from '#engine/segment/manifest.js'
 import { dataName, deletesName, manifestName } from '#engine/segment/object-names.js'
-import {
-  type DeletedRows,
-  planDeletesFile,
-  type SealedPlan,
-} from '#engine/segment/write-sealed.js'
+import { type DeletedRows, planDeletesFile, type SealedPlan } from '#engine/segment/write-sealed.js'
 import { type ObjectWriter, writeObject } from '#nodes/data/write-object.js'
 
 export async function putSegment(

@@ -1,4 +1,4 @@
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { DeletedRows } from '#engine/segment/write-sealed.js'
 import type { Jobs } from '#nodes/data/jobs.js'

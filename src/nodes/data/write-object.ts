@@ -7,7 +7,7 @@
  */
 import { type FileHandle, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { invariant } from '#base/errors.js'
 import type { FilePlan } from '#engine/segment/arrow-file.js'
 import { Checksum, checksumSliceBytes } from '#engine/segment/checksum.js'

@@ -4,6 +4,7 @@
  */
 import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
 import type {
   AggregateFragment,
   AggregatePart,
@@ -13,7 +14,6 @@ import type {
   SearchFragment,
   SearchPart,
 } from '#engine/plan/fragment.js'
-import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
 export interface QueryNode {
@@ -25,8 +25,20 @@ export interface QueryNode {
   /** Marks rows (ascending row ids) of a loaded segment deleted at a timestamp. */
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void
   /** Row ids (ascending) of the given ones that are live in the segment at `readAt`. */
-  search(segmentIds: readonly number[], fragment: SearchFragment, context: Context): Promise<SearchPart>
-  scan(segmentIds: readonly number[], fragment: ScanFragment, context: Context): AsyncGenerator<ScanPart, ScanSummary>
-  aggregate(segmentIds: readonly number[], fragment: AggregateFragment, context: Context): Promise<AggregatePart>
+  search(
+    segmentIds: readonly number[],
+    fragment: SearchFragment,
+    context: Context,
+  ): Promise<SearchPart>
+  scan(
+    segmentIds: readonly number[],
+    fragment: ScanFragment,
+    context: Context,
+  ): AsyncGenerator<ScanPart, ScanSummary>
+  aggregate(
+    segmentIds: readonly number[],
+    fragment: AggregateFragment,
+    context: Context,
+  ): Promise<AggregatePart>
   stop(): Promise<void>
 }

@@ -181,7 +181,14 @@ describe('the query node', () => {
     const { segmentId } = manifest
     node.applyDeletes(segmentId, rows.rowIds.slice(0, 3), 50 as Timestamp)
     const exact = await node.search([segmentId], searchFragment, backgroundContext)
-    const index = { indexOid: 9, name: 'i', attnum: 8, metric: 'l2' as const, m: 8, efConstruction: 64 }
+    const index = {
+      indexOid: 9,
+      name: 'i',
+      attnum: 8,
+      metric: 'l2' as const,
+      m: 8,
+      efConstruction: 64,
+    }
     const indexed = await dataNode.buildIndex(manifest, schema, index, () => {}, backgroundContext)
     await node.load(indexed, schema)
     expect(node.loaded()[0]?.indexBytes).toBeGreaterThan(0)
@@ -215,7 +222,11 @@ describe('the query node', () => {
 
   test('lets go of a segment when a reader leaves a scan early', async () => {
     const { segmentId } = await loaded(liveRows())
-    for await (const _ of node.scan([segmentId], { ...base, readAt, output: [] }, backgroundContext)) {
+    for await (const _ of node.scan(
+      [segmentId],
+      { ...base, readAt, output: [] },
+      backgroundContext,
+    )) {
       break
     }
     await node.release(segmentId)
@@ -232,7 +243,9 @@ describe('the query node', () => {
     const keys = { indexOid: key.indexOid, values: [[value], [value]] }
     expect(rowIdsOf(await scanned([segmentId], { keys }))).toEqual(expected)
     const unknown = { indexOid: 71, values: [[value]] }
-    await expect(scanned([segmentId], { keys: unknown })).rejects.toMatchObject({ sqlState: '42704' })
+    await expect(scanned([segmentId], { keys: unknown })).rejects.toMatchObject({
+      sqlState: '42704',
+    })
     await node.release(segmentId)
   })
 

@@ -90,7 +90,8 @@ class SegmentServer implements LocalQueryNode {
       for (const { rowIds, at } of change.deletes) segment.applyDeletes(rowIds, () => at)
       segment.putSchema(this.#newest(schema))
       this.#segments.set(manifest.segmentId, segment)
-      if (present !== undefined) this.#close(present)
+      // Its readers leave when they are done: nothing here waits for them.
+      if (present !== undefined) void this.#close(present)
     })
   }
 
@@ -163,9 +164,9 @@ class SegmentServer implements LocalQueryNode {
   async stop(): Promise<void> {
     this.#stopped = true
     await Promise.all([...this.#changing.values()].map(({ mutex }) => mutex.run(async () => {})))
-    for (const segment of this.#segments.values()) this.#close(segment)
+    const closing = [...this.#segments.values()].map((segment) => this.#close(segment))
     this.#segments.clear()
-    await Promise.all(this.#closing)
+    await Promise.all([...closing, ...this.#closing])
   }
 
   #enter(segmentIds: readonly number[]): Readers {
