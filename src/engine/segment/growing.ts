@@ -53,8 +53,11 @@ export class GrowingSegment {
   firstPosition = Number.POSITIVE_INFINITY
   /** Monotonic milliseconds of the last append, for the seal policy; whoever appends sets it. */
   lastAppendMs = 0
-  /** Rows of stages have been here: the newest version of a key need not be the one that committed last. */
-  hadStages = false
+  /**
+   * The newest version of a key need not be the one that committed last: rows of stages have been here, or a key was added
+   * over rows that came before it.
+   */
+  versionsMixed = false
   readonly #native: NativeSegment
   readonly #columns = new Map<number, GrowingColumn>()
   readonly #keys = new Map<number, KeyIndex>()
@@ -120,6 +123,7 @@ export class GrowingSegment {
     for (const indexOid of this.#keys.keys()) if (!wanted.has(indexOid)) this.#keys.delete(indexOid)
     for (const key of schema.keys) {
       if (this.#keys.has(key.indexOid)) continue
+      if (this.rowCount > 0) this.versionsMixed = true
       const columns = key.attnums.map((attnum) => columnSchema(schema, attnum))
       this.#keys.set(key.indexOid, new KeyIndex(columns, key.nullsNotDistinct))
     }

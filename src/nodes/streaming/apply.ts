@@ -11,7 +11,7 @@ export function applyTruncate(channel: Channel, at: Timestamp, position: number)
   let changed = false
   for (const entry of channel.view.sealed) {
     // In replay: segments sealed after the truncation have it in their deletes.
-    if (entry.until !== timestampMax || entry.manifest.maxTimestamp > at) continue
+    if (entry.until !== timestampMax || entry.manifest.maxTimestamp >= at) continue
     entry.until = at
     entry.untilPosition = position
     changed = true

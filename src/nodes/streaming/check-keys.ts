@@ -87,7 +87,7 @@ function checkGrowing(
         : judgeUncommitted(state, probe, segment, ordinal, row)
       if (verdict !== undefined) return verdict
       // Newest first: below a committed version there is nothing live, unless a stage committed late.
-      if (committed && !segment.hadStages) break
+      if (committed && !segment.versionsMixed) break
       ordinal = index.older(ordinal)
     }
   }

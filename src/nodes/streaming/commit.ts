@@ -133,7 +133,7 @@ function applyCommit(
   }
   for (const copy of plan.copies) {
     copy.committed()
-    for (const segment of copy.stage.segments) segment.hadStages = true
+    for (const segment of copy.stage.segments) segment.versionsMixed = true
   }
   const { ddl } = plan.request
   if (ddl !== undefined) state.unsettledDdl.set(at, { position, ddl })

@@ -3,6 +3,7 @@
  * records, the rest from the log. Segments of tables that are gone are struck from the records (a drop was cut short).
  */
 import { backgroundContext } from '#base/context.js'
+import { invariant } from '#base/errors.js'
 import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel, Table } from '#nodes/streaming/channel.js'
@@ -45,7 +46,10 @@ export async function recover(
   }
   replay.end()
   state.log.noteReplayed(replay.bytes)
-  state.commits.startAt(Math.max(newest, replay.maxTimestamp) as Timestamp)
+  // Above everything that is stored, deletes in objects included (TS-1): all of it is readable from the start.
+  const now = await state.coordinator.timestamp()
+  invariant('TS-1', now > newest && now > replay.maxTimestamp, 'timestamps fell')
+  state.commits.startAt(now)
 }
 
 /** @returns newest commit timestamp in a segment */

@@ -86,7 +86,7 @@ export class Replay {
       const { stageId, baseRowId } = record
       segment.append(batch, record.attnums, from, stageId, from - baseRowId, to - baseRowId)
       segment.firstPosition = Math.min(segment.firstPosition, position)
-      segment.hadStages = true
+      segment.versionsMixed = true
       stage.segments.add(segment)
       stage.rowCount += to - from
       this.rowCount += to - from

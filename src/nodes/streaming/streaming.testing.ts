@@ -1,0 +1,232 @@
+/** A streaming node over in-memory stores that outlive it, for tests. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { backgroundContext } from '#base/context.js'
+import type { Runtime } from '#base/runtime.js'
+import { systemRuntime } from '#base/system-runtime.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
+import { createColumnBuilder } from '#engine/columnar/column-builder.js'
+import { int64Datum, vectorDatum } from '#engine/columnar/read-datum.js'
+import type { ColumnSchema, KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
+import { native } from '#engine/index/native.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import { startQueryNode } from '#nodes/query/query-node.js'
+import type { ChannelWrite, CommitRequest } from '#nodes/streaming/contract.js'
+import type { StreamingLimits } from '#nodes/streaming/limits.js'
+import { type LocalStreamingNode, openStreamingNode } from '#nodes/streaming/node.js'
+import { type FaultSource, noFaults } from '#storage/faults.js'
+import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
+import { MemoryObjects, MemoryObjectsDisk } from '#storage/objects/memory/memory-objects.js'
+import { type CrashSurvivors, MemoryWal, MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
+
+export const tableId = 16384
+export const primaryKeyOid = 16390
+export const nameKeyOid = 16391
+export const vectorIndexOid = 16395
+export const context = backgroundContext
+
+const column = (attnum: number, name: string, typeName: string, kind: ColumnSchema['kind'], width = 0) => ({
+  attnum,
+  name,
+  typeOid: 20,
+  typeName,
+  typmod: -1,
+  kind,
+  width,
+  notNull: attnum === 1,
+  missing: null,
+})
+
+export const primaryKey: KeyConstraint = {
+  name: 'docs_pkey',
+  indexOid: primaryKeyOid,
+  attnums: [1],
+  primary: true,
+  nullsNotDistinct: false,
+}
+
+export const docs: TableSchema = {
+  tableId,
+  incarnation: 1,
+  version: 1,
+  schemaName: 'public',
+  name: 'docs',
+  columns: [
+    column(1, 'id', 'int8', 'int64'),
+    column(2, 'name', 'text', 'bytes'),
+    column(3, 'embedding', 'vector', 'vector', 4),
+  ],
+  keys: [primaryKey],
+  vectorIndexes: [],
+  shardCount: 1,
+}
+
+export interface Doc {
+  readonly id: number
+  readonly name: string | null
+}
+
+export function vectorOf(id: number): Float32Array {
+  return Float32Array.of(id, id * id, -id, 1)
+}
+
+export function batchOf(rows: readonly Doc[]): ColumnBatch {
+  const builders = docs.columns.map(({ kind, width }) => createColumnBuilder(kind, width))
+  for (const { id, name } of rows) {
+    const values: Datum[] = [
+      int64Datum(BigInt(id)),
+      name === null ? null : Buffer.from(name),
+      vectorDatum(vectorOf(id)),
+    ]
+    builders.forEach((builder, i) => builder.appendDatum(values[i] ?? null))
+  }
+  return { rowCount: rows.length, columns: builders.map((builder) => builder.finish()) }
+}
+
+export function insert(...rows: readonly Doc[]): Partial<ChannelWrite> {
+  return { inserts: rows.length === 0 ? [] : [batchOf(rows)] }
+}
+
+export class World {
+  readonly meta = new MemoryMetaDisk()
+  readonly wal = new MemoryWalDisk()
+  readonly objects = new MemoryObjectsDisk()
+  clockMs = 0
+  walFaults: FaultSource = noFaults
+  metaFaults: FaultSource = noFaults
+  failures: unknown[] = []
+  readonly runtime: Runtime = { ...systemRuntime, nowMs: () => Date.now() + this.clockMs }
+  readonly #directory: string
+  #stores: { crash(survivors?: CrashSurvivors): void }[] = []
+  #stop: (() => Promise<void>) | undefined
+  coordinator!: Coordinator
+  node!: LocalStreamingNode
+
+  private constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  static async create(): Promise<World> {
+    return new World(await mkdtemp(join(tmpdir(), 'elanus-streaming-')))
+  }
+
+  async open(limits: Partial<StreamingLimits> = {}): Promise<LocalStreamingNode> {
+    const { runtime } = this
+    const path: FaultSource = (operation, target) =>
+      operation.startsWith('wal.')
+        ? this.walFaults(operation, target)
+        : this.metaFaults(operation, target)
+    const meta = new MemoryMeta(this.meta, { runtime, faults: path })
+    const wal = new MemoryWal(this.wal, { runtime, faults: path })
+    const objects = new MemoryObjects(this.objects, {
+      runtime,
+      localDirectory: join(this.#directory, 'cache'),
+    })
+    this.coordinator = await openCoordinator({ meta, runtime })
+    const queryNode = startQueryNode({ native, objects, runtime })
+    const dataNode = await startDataNode({
+      native,
+      objects,
+      runtime,
+      temporaryDirectory: join(this.#directory, 'tmp'),
+      threads: 1,
+    })
+    this.node = await openStreamingNode({
+      wal,
+      logChannel: 'log-0',
+      coordinator: this.coordinator,
+      queryNode,
+      dataNode,
+      native,
+      runtime,
+      limits: { retentionMs: 60_000, ...limits },
+      background: 'manual',
+      onFailure: (error) => this.failures.push(error),
+    })
+    this.#stores = [meta, wal, objects].filter(
+      (store): store is typeof store & { crash(): void } => 'crash' in store,
+    )
+    const { node } = this
+    this.#stop = async () => {
+      await node.stop()
+      await queryNode.stop()
+      await dataNode.stop()
+      await wal.close()
+    }
+    return node
+  }
+
+  /** The process dies: what was under way gets no answer. */
+  crash(survivors?: CrashSurvivors): void {
+    for (const store of this.#stores) store.crash(survivors)
+    this.#stop = undefined
+  }
+
+  async close(): Promise<void> {
+    await this.#stop?.()
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+
+  async commit(
+    write: Partial<ChannelWrite>,
+    request: Partial<CommitRequest> = {},
+  ): Promise<Timestamp> {
+    const whole = { tableId, shard: 0, truncate: false, deletes: noRows, inserts: [], ...write }
+    const base = { writes: [whole], staged: [], references: [] }
+    const readAt = request.readAt ?? this.node.serviceTime()
+    const { timestamp } = await this.node.commit({ ...base, ...request, readAt }, context)
+    return timestamp
+  }
+
+  /** Visible rows, with their row ids, by row id. */
+  async rows(readAt = this.node.serviceTime()): Promise<(Doc & { readonly rowId: number })[]> {
+    const found: (Doc & { readonly rowId: number })[] = []
+    const fragment = { tableId, shard: 0, readAt, output: [1, 2] }
+    for await (const { rowIds, batch } of this.node.scan(fragment, context)) {
+      rowIds.forEach((rowId, row) => found.push({ rowId, ...docAt(batch, row) }))
+    }
+    return found.sort((a, b) => a.rowId - b.rowId)
+  }
+
+  async ids(readAt?: Timestamp): Promise<number[]> {
+    return (await this.rows(readAt)).map(({ id }) => id).sort((a, b) => a - b)
+  }
+
+  async rowIdsOf(...ids: readonly number[]): Promise<Float64Array> {
+    const rows = await this.rows()
+    return Float64Array.from(rows.filter(({ id }) => ids.includes(id)).map(({ rowId }) => rowId))
+  }
+
+  async nearest(query: Float32Array, k: number, readAt = this.node.serviceTime()) {
+    const part = await this.node.search(
+      {
+        tableId,
+        shard: 0,
+        readAt,
+        attnum: 3,
+        metric: 'l2',
+        query,
+        k,
+        efSearch: 40,
+        mode: 'exact',
+        output: [1, 2],
+      },
+      context,
+    )
+    return Array.from(part.rowIds, (_, row) => docAt(part.batch, row).id)
+  }
+}
+
+export const noRows = new Float64Array(0)
+
+function docAt(batch: ColumnBatch, row: number): Doc {
+  const [id, name] = batch.columns
+  if (id?.kind !== 'int64' || name?.kind !== 'bytes') throw new Error('other columns than asked for')
+  const isNull = name.validity !== undefined && (((name.validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 0
+  const bytes = name.values.subarray(name.offsets[row], name.offsets[row + 1])
+  return { id: Number(id.values[row]), name: isNull ? null : Buffer.from(bytes).toString() }
+}
