@@ -1,0 +1,164 @@
+/** The only place that names adapters: every kind of node in one process, over the embedded log, meta store and objects. */
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { systemRuntime } from '#base/system-runtime.js'
+import type { Config } from '#config.js'
+import { native } from '#engine/index/native.js'
+import { openHttpServer } from '#net/http/server.js'
+import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
+import { openPgServer } from '#net/pgwire/server.js'
+import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import { openProxy } from '#nodes/proxy/proxy.js'
+import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
+import { startQueryNode } from '#nodes/query/query-node.js'
+import { openStreamingNode } from '#nodes/streaming/node.js'
+import { openPostgres } from '#postgres/open.js'
+import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
+import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
+import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
+import { openEmbeddedWal } from '#storage/wal/embedded/embedded-wal.js'
+
+export interface Standalone {
+  readonly host: string
+  readonly port: number
+  /** undefined: no HTTP port was asked for. */
+  readonly httpPort: number | undefined
+  /** Drains: idle clients go at once, transactions may end, then everything is closed in order. */
+  stop(): Promise<void>
+}
+
+export interface StandaloneEvents {
+  /** Something failed in a way that only a restart mends: acknowledged writes are in the log. */
+  readonly fatal: (error: unknown) => void
+  /** Worth a line in the log. */
+  readonly problem: (what: string, error: unknown) => void
+}
+
+const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
+const drainDeadlineMs = 10_000
+
+/**
+ * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
+ * (which replays the DDL), the proxy, the listener.
+ */
+export async function assembleStandalone(config: Config, events: StandaloneEvents): Promise<Standalone> {
+  const runtime = systemRuntime
+  const lock = await acquireDataDirectoryLock(config.data)
+  const [wal, meta, objects] = await Promise.all([
+    openEmbeddedWal(join(config.data, 'log'), runtime),
+    openEmbeddedMeta(join(config.data, 'meta')),
+    openDirectoryObjects(join(config.data, 'objects')),
+  ])
+  const coordinator = await openCoordinator({ meta, runtime })
+  const ddlLog = await coordinator.ddlLog()
+  // The catalog starts in its worker while the log is replayed here.
+  const openingPostgres = openPostgres({
+    snapshotPath,
+    ddlLog: ddlLog.map(decodeDdl),
+    evaluatorCount: config.evaluators,
+  })
+  openingPostgres.catch(() => {})
+  const queryNode = startQueryNode({ native, objects, runtime, verifyChecksums: false })
+  const dataNode = await startDataNode({
+    native,
+    objects,
+    runtime,
+    temporaryDirectory: join(config.data, 'temporary'),
+    threads: config.threads,
+    verifyChecksums: false,
+  })
+  const streaming = await openStreamingNode({
+    wal,
+    logChannel: 'log-0',
+    coordinator,
+    queryNode,
+    dataNode,
+    native,
+    runtime,
+    limits: { segmentBytesMax: config.sealBytes },
+    onBackgroundError: (error) => events.problem('background work failed and is tried again', error),
+    onFailure: events.fatal,
+  })
+  const postgres = await openingPostgres
+  let version = ddlLog.length
+  for (const { timestamp, ddl } of streaming.recoveredDdl) {
+    const batch = decodeDdlBatch(ddl)
+    if (batch.version === version) {
+      await coordinator.appendDdl(version, batch.entries)
+      await postgres.applyDdl(batch.entries.map(decodeDdl))
+      version += batch.entries.length
+    }
+    await streaming.settleDdl(timestamp)
+  }
+  const proxy = await openProxy({
+    postgres,
+    streaming,
+    coordinator,
+    runtime,
+    createUnknownUsers: config.auth === 'trust',
+  })
+  const server = await openPgServer({
+    host: config.host,
+    port: config.port,
+    runtime,
+    connectionsMax: config.maxConnections,
+    authenticate: async (user) =>
+      config.auth === 'trust'
+        ? { method: 'trust' }
+        : { method: 'scram', verifier: await proxy.passwordVerifier(user) },
+    openSession: proxy.openSession,
+    internalError: (id, error) => events.problem(`internal error ${id}`, error),
+  })
+  const http =
+    config.httpPort === 0
+      ? undefined
+      : await openHttpServer({
+          host: config.host,
+          port: config.httpPort,
+          livez: () => undefined,
+          readyz: () => undefined,
+          metrics: () => metrics(server.connectionCount),
+        })
+  return {
+    host: server.host,
+    port: server.port,
+    httpPort: http?.port,
+    async stop() {
+      await http?.close()
+      await server.stop(drainDeadlineMs)
+      await proxy.stop()
+      await streaming.stop()
+      await queryNode.stop()
+      await dataNode.stop()
+      await postgres.close()
+      await coordinator.stop()
+      await Promise.all([wal.close(), meta.close(), objects.close()])
+      await lock.release()
+    },
+  }
+}
+
+/** Makes the password of the first superuser known, before anybody can connect. */
+export async function storePassword(dataDirectory: string, user: string, password: string): Promise<void> {
+  const meta = await openEmbeddedMeta(join(dataDirectory, 'meta'))
+  const coordinator = await openCoordinator({ meta, runtime: systemRuntime })
+  const verifier = await makeVerifier(password, systemRuntime.randomBytes(saltBytes))
+  await coordinator.putSetting(`password/${user}`, new TextEncoder().encode(formatVerifier(verifier)))
+  await coordinator.stop()
+  await meta.close()
+}
+
+/** Prometheus' text format. */
+function metrics(connections: number): string {
+  const memory = process.memoryUsage()
+  const lines = [
+    '# TYPE elanus_connections gauge',
+    `elanus_connections ${connections}`,
+    '# TYPE process_resident_memory_bytes gauge',
+    `process_resident_memory_bytes ${memory.rss}`,
+    '# TYPE process_cpu_seconds_total counter',
+    `process_cpu_seconds_total ${(process.cpuUsage().user + process.cpuUsage().system) / 1e6}`,
+  ]
+  return `${lines.join('\n')}\n`
+}
