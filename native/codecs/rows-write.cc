@@ -1,6 +1,8 @@
 // COPY text and CSV escapes as CopyAttributeOutText and CopyAttributeOutCSV of PostgreSQL's copyto.c.
 #include "rows-write.h"
 
+#include <string_view>
+
 #include "copy-line.h"
 #include "value-format.h"
 
@@ -62,7 +64,7 @@ void EscapeText(const char* p, const char* end, char delimiter, Bytes* out) {
 
 void QuoteCsv(const char* begin, const char* end, const CopyTextFormat& format, bool single, Bytes* out) {
   const size_t size = end - begin;
-  const bool quote = (size == format.null_string.size() && std::memcmp(begin, format.null_string.data(), size) == 0) ||
+  const bool quote = std::string_view(begin, size) == format.null_string ||
                      (single && size == 2 && begin[0] == '\\' && begin[1] == '.') ||
                      FindAny(begin, end, format.delimiter, format.quote, '\n', '\r') != end;
   if (!quote) return out->Append(begin, size);

@@ -12,12 +12,7 @@
  */
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch, ColumnKind } from '#engine/columnar/column.js'
-import {
-  bytesColumn,
-  elementSize,
-  fixedColumn,
-  widthOf,
-} from '#engine/columnar/column-builder.js'
+import { bytesColumn, elementSize, fixedColumn, widthOf } from '#engine/columnar/column-builder.js'
 
 const magic = 0x31424c45 // 'ELB1'
 const version = 1

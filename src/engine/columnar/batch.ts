@@ -146,9 +146,7 @@ function concatColumns(like: Column, parts: readonly Column[], rowCount: number)
 }
 
 /** A batch without rows for these columns. */
-export function emptyBatch(
-  columns: readonly Pick<ColumnSchema, 'kind' | 'width'>[],
-): ColumnBatch {
+export function emptyBatch(columns: readonly Pick<ColumnSchema, 'kind' | 'width'>[]): ColumnBatch {
   return {
     rowCount: 0,
     columns: columns.map(({ kind, width }) => createColumnBuilder(kind, width, 0).finish()),

@@ -7,6 +7,7 @@
  */
 import { DatabaseError, InvariantError, invariant, SqlState } from '#base/errors.js'
 import type { Column, ColumnKind, Datum } from '#engine/columnar/column.js'
+import { Validity } from '#engine/columnar/validity.js'
 
 /** Bytes a `bytes` column may hold: offsets are int32. */
 export const bytesColumnSizeMax = 0x7fff_ffff
@@ -97,7 +98,8 @@ export function fixedColumn(
   values: FixedValues,
   validity: Uint8Array | undefined,
 ): Column {
-  const base = validity === undefined ? { kind, length, values } : { kind, length, values, validity }
+  const base =
+    validity === undefined ? { kind, length, values } : { kind, length, values, validity }
   if (kind === 'vector') return { ...base, dimensions: width } as Column
   if (kind === 'fixed') return { ...base, width } as Column
   return base as Column
@@ -122,52 +124,6 @@ export function widthOf(column: Column): number {
 export function isNull(column: Column, row: number): boolean {
   const { validity } = column
   return validity !== undefined && (((validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 0
-}
-
-/** Validity bits, made when the first NULL comes. */
-class Validity {
-  bits: Uint8Array | undefined
-  nullCount = 0
-
-  /** @returns true if the buffer was replaced. */
-  grow(capacity: number): boolean {
-    if (this.bits === undefined) return false
-    const grown = new Uint8Array((capacity + 7) >> 3)
-    grown.set(this.bits)
-    this.bits = grown
-    return true
-  }
-
-  /** @returns true if bits appeared. */
-  appendNull(row: number, capacity: number): boolean {
-    this.nullCount += 1
-    if (this.bits !== undefined) return false
-    const bits = new Uint8Array((capacity + 7) >> 3)
-    bits.fill(0xff, 0, row >> 3)
-    if ((row & 7) !== 0) bits[row >> 3] = (1 << (row & 7)) - 1
-    this.bits = bits
-    return true
-  }
-
-  appendValid(row: number): void {
-    const { bits } = this
-    if (bits !== undefined) bits[row >> 3] = (bits[row >> 3] ?? 0) | (1 << (row & 7))
-  }
-
-  /** @returns true if bits appeared. */
-  appendFrom(column: Column, from: number, to: number, row: number, capacity: number): boolean {
-    let appeared = false
-    if (column.validity === undefined && this.bits === undefined) return false
-    for (let i = from; i < to; i += 1) {
-      if (isNull(column, i)) appeared = this.appendNull(row + i - from, capacity) || appeared
-      else this.appendValid(row + i - from)
-    }
-    return appeared
-  }
-
-  finish(length: number): Uint8Array | undefined {
-    return this.bits?.slice(0, (length + 7) >> 3)
-  }
 }
 
 class FixedWidthBuilder implements ColumnBuilder {

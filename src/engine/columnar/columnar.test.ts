@@ -131,7 +131,9 @@ describe('columns', () => {
             const same =
               after.values === before.values &&
               after.validity === before.validity &&
-              (after.kind !== 'bytes' || before.kind !== 'bytes' || after.offsets === before.offsets)
+              (after.kind !== 'bytes' ||
+                before.kind !== 'bytes' ||
+                after.offsets === before.offsets)
             expect(same).toBe(builder.generation === generation)
             before = after
             generation = builder.generation
@@ -211,7 +213,10 @@ describe('batches', () => {
     fc.assert(
       fc.property(table, fc.nat(), fc.nat(255), fc.nat(), ({ batch }, at, value, cut) => {
         const bytes = encodeBatch(batch)
-        const damaged = bytes.slice(0, bytes.byteLength - (cut % 3 === 0 ? cut % bytes.byteLength : 0))
+        const damaged = bytes.slice(
+          0,
+          bytes.byteLength - (cut % 3 === 0 ? cut % bytes.byteLength : 0),
+        )
         if (damaged.byteLength > 0) damaged[at % damaged.byteLength] = value
         try {
           rowsOf(decodeBatch(damaged))

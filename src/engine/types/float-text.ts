@@ -100,7 +100,11 @@ function float8Borders(value: number): readonly bigint[] {
 function float4Borders(value: number): readonly bigint[] {
   scratch.setFloat32(0, Math.abs(value))
   const bits = scratch.getUint32(0)
-  return bordersOf(BigInt((bits & 0x7fffff) | 0x800000), (bits >>> 23) - 150, (bits & 0x7fffff) === 0)
+  return bordersOf(
+    BigInt((bits & 0x7fffff) | 0x800000),
+    (bits >>> 23) - 150,
+    (bits & 0x7fffff) === 0,
+  )
 }
 
 function bordersOf(mantissa: bigint, exponent: number, powerOfTwo: boolean): readonly bigint[] {

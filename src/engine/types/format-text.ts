@@ -81,8 +81,7 @@ const formatters = new Map<string, Formatter>([
   ['time', (_, view) => formatTime(view.getBigInt64(0))],
   [
     'timestamp',
-    (_, view, settings) =>
-      isIso(settings) ? formatTimestamp(view.getBigInt64(0), '') : undefined,
+    (_, view, settings) => (isIso(settings) ? formatTimestamp(view.getBigInt64(0), '') : undefined),
   ],
   [
     'timestamptz',

@@ -80,10 +80,7 @@ const parsers = new Map<string, Parser>([
   ['vector', (text, typmod) => mapped(parseVectorText(text, typmod), vectorDatum)],
 ])
 
-function mapped<T>(
-  value: T | undefined,
-  encode: (value: T) => Uint8Array,
-): Uint8Array | undefined {
+function mapped<T>(value: T | undefined, encode: (value: T) => Uint8Array): Uint8Array | undefined {
   return value === undefined ? undefined : encode(value)
 }
 
@@ -100,8 +97,7 @@ function parseBool(text: string): boolean {
   throw invalidText('boolean', text)
 }
 
-const otherInteger =
-  /^\s*[+-]?(0x(_?[\da-f])+|0o(_?[0-7])+|0b(_?[01])+|\d(_?\d)*)\s*$/i
+const otherInteger = /^\s*[+-]?(0x(_?[\da-f])+|0o(_?[0-7])+|0b(_?[01])+|\d(_?\d)*)\s*$/i
 
 function parseInteger(
   text: string,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DatabaseError } from '#base/errors.js'
 import { formatText } from '#engine/types/format-text.js'
 import { parseText } from '#engine/types/parse-text.js'
-import { judge, judgeOneByOne, type Judged } from '#engine/types/text.conformance.js'
+import { type Judged, judge, judgeOneByOne } from '#engine/types/text.conformance.js'
 import { builtinTypes } from '#engine/types/types.js'
 
 let pg: PGlite
@@ -48,7 +48,22 @@ function sample(arbitrary: fc.Arbitrary<string>, count: number): string[] {
 }
 
 const garbage = fc.oneof(
-  fc.constantFrom('', ' ', 'abc', '1.2.3', '--1', '1e', 'e1', '.', '+', '-', '[', 'null', '0x1f', '1_000'),
+  fc.constantFrom(
+    '',
+    ' ',
+    'abc',
+    '1.2.3',
+    '--1',
+    '1e',
+    'e1',
+    '.',
+    '+',
+    '-',
+    '[',
+    'null',
+    '0x1f',
+    '1_000',
+  ),
   fc.string({ maxLength: 8 }).filter((text) => !text.includes('\0')),
 )
 const integer = (bits: number) =>
@@ -76,21 +91,46 @@ const floatText = (bits: fc.Arbitrary<number>) =>
     fc.tuple(fc.integer(), fc.nat(999_999)).map(([a, b]) => `${a}.${b}`),
     fc.nat(1100).map((power) => String(2 ** power)),
     garbage,
-    fc.constantFrom('NaN', 'inf', '-Infinity', '1e400', '1e-400', '1e39', '1e-50', '0e-400', '1e23', '-0'),
+    fc.constantFrom(
+      'NaN',
+      'inf',
+      '-Infinity',
+      '1e400',
+      '1e-400',
+      '1e39',
+      '1e-50',
+      '0e-400',
+      '1e23',
+      '-0',
+    ),
   )
 const dateText = fc.oneof(
   fc
     .tuple(fc.nat(11_000), fc.nat(13), fc.nat(32))
     .map(([y, m, d]) =>
-      [String(y).padStart(4, '0'), String(m).padStart(2, '0'), String(d).padStart(2, '0')].join('-'),
+      [String(y).padStart(4, '0'), String(m).padStart(2, '0'), String(d).padStart(2, '0')].join(
+        '-',
+      ),
     ),
   fc
     .date({ noInvalidDate: true, min: new Date('0001-01-01'), max: new Date('9999-12-31') })
     .map((date) => date.toISOString().slice(0, 10)),
-  fc.constantFrom('infinity', '-infinity', '0044-03-15 BC', '20240229', '12345-01-01', '4713-11-24 BC'),
+  fc.constantFrom(
+    'infinity',
+    '-infinity',
+    '0044-03-15 BC',
+    '20240229',
+    '12345-01-01',
+    '4713-11-24 BC',
+  ),
 )
 const timeOfDay = fc
-  .tuple(fc.nat(24), fc.nat(60), fc.nat(60), fc.option(fc.stringMatching(/^\.\d{1,6}$/), { nil: '' }))
+  .tuple(
+    fc.nat(24),
+    fc.nat(60),
+    fc.nat(60),
+    fc.option(fc.stringMatching(/^\.\d{1,6}$/), { nil: '' }),
+  )
   .map(([h, m, s, f]) => `${[h, m, s].map((part) => String(part).padStart(2, '0')).join(':')}${f}`)
 const zone = fc.oneof(
   fc.constantFrom('', '', 'Z', '+00', '-08', '+05:30', ' +02', '+1530', '-16:00', ' UTC', ' BC'),
@@ -102,26 +142,114 @@ const momentText = fc.oneof(
 
 describe('text and binary are what PostgreSQL says', () => {
   const cases: [string, number, string, fc.Arbitrary<string>, string?, string?][] = [
-    ['bool', -1, 'boolsend', fc.oneof(fc.constantFrom('t', 'TRUE', ' off', 'of', 'o', 'on', 'yes', 'n', '1', '0', 'tru', 'truex'), garbage)],
+    [
+      'bool',
+      -1,
+      'boolsend',
+      fc.oneof(
+        fc.constantFrom('t', 'TRUE', ' off', 'of', 'o', 'on', 'yes', 'n', '1', '0', 'tru', 'truex'),
+        garbage,
+      ),
+    ],
     ['int2', -1, 'int2send', integer(16)],
     ['int4', -1, 'int4send', integer(32)],
     ['int8', -1, 'int8send', integer(65)],
     ['oid', -1, 'oidsend', fc.oneof(integer(32), fc.nat(0xffff_ffff).map(String))],
     ['float4', -1, 'float4send', floatText(bits32)],
     ['float8', -1, 'float8send', floatText(bits64)],
-    ['text', -1, 'textsend', fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0'))],
-    ['name', -1, 'namesend', fc.string({ unit: 'grapheme', maxLength: 80 }).filter((text) => !text.includes('\0'))],
-    ['uuid', -1, 'uuid_send', fc.oneof(fc.uuid(), fc.uuid().map((id) => `{${id.replaceAll('-', '')}}`), fc.uuid().map((id) => id.toUpperCase().replace('-', '')), garbage)],
-    ['bytea', -1, 'byteasend', fc.oneof(fc.uint8Array().map((bytes) => `\\x${Buffer.from(bytes).toString('hex')}`), fc.constantFrom('\\x1', '\\xzz', 'abc', 'a\\\\b', '\\001', '\\x 12 34'), garbage)],
-    ['json', -1, 'json_send', fc.oneof(fc.json(), fc.json({}).map((text) => ` ${text}\n`), garbage)],
+    [
+      'text',
+      -1,
+      'textsend',
+      fc.string({ unit: 'grapheme' }).filter((text) => !text.includes('\0')),
+    ],
+    [
+      'name',
+      -1,
+      'namesend',
+      fc.string({ unit: 'grapheme', maxLength: 80 }).filter((text) => !text.includes('\0')),
+    ],
+    [
+      'uuid',
+      -1,
+      'uuid_send',
+      fc.oneof(
+        fc.uuid(),
+        fc.uuid().map((id) => `{${id.replaceAll('-', '')}}`),
+        fc.uuid().map((id) => id.toUpperCase().replace('-', '')),
+        garbage,
+      ),
+    ],
+    [
+      'bytea',
+      -1,
+      'byteasend',
+      fc.oneof(
+        fc.uint8Array().map((bytes) => `\\x${Buffer.from(bytes).toString('hex')}`),
+        fc.constantFrom('\\x1', '\\xzz', 'abc', 'a\\\\b', '\\001', '\\x 12 34'),
+        garbage,
+      ),
+    ],
+    [
+      'json',
+      -1,
+      'json_send',
+      fc.oneof(
+        fc.json(),
+        fc.json({}).map((text) => ` ${text}\n`),
+        garbage,
+      ),
+    ],
     ['date', -1, 'date_send', dateText],
     ['time', -1, 'time_send', timeOfDay],
     ['timestamp', -1, 'timestamp_send', momentText],
     ['timestamptz', -1, 'timestamptz_send', momentText],
-    ['numeric', -1, 'numeric_send', fc.oneof(fc.stringMatching(/^-?\d{1,30}(\.\d{0,30})?$/), fc.stringMatching(/^0{0,9}\.0{0,9}\d{1,5}0{0,9}$/), fc.stringMatching(/^\d{1,4}0{1,12}$/), fc.constantFrom('NaN', 'inf', '-Infinity', '1e10', '1.5e-7', '-0', '-0.00', '.', '5.'), garbage)],
-    ['varchar(5)', 9, 'varcharsend', fc.oneof(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.stringMatching(/^[aä😀]{2,5} {0,4}$/u)).filter((text) => !text.includes('\0')), 'varcharin(textout(t), 0, 9)', 'varchar'],
-    ['char(5)', 9, 'bpcharsend', fc.oneof(fc.string({ unit: 'grapheme', maxLength: 8 }), fc.stringMatching(/^[aä😀]{2,5} {0,4}$/u)).filter((text) => !text.includes('\0')), "bpcharin(textout(t), 0, 9)", 'bpchar'],
-    ['timestamp(2)', 2, 'timestamp_send', momentText, 'timestamp_in(textout(t), 0, 2)', 'timestamp'],
+    [
+      'numeric',
+      -1,
+      'numeric_send',
+      fc.oneof(
+        fc.stringMatching(/^-?\d{1,30}(\.\d{0,30})?$/),
+        fc.stringMatching(/^0{0,9}\.0{0,9}\d{1,5}0{0,9}$/),
+        fc.stringMatching(/^\d{1,4}0{1,12}$/),
+        fc.constantFrom('NaN', 'inf', '-Infinity', '1e10', '1.5e-7', '-0', '-0.00', '.', '5.'),
+        garbage,
+      ),
+    ],
+    [
+      'varchar(5)',
+      9,
+      'varcharsend',
+      fc
+        .oneof(
+          fc.string({ unit: 'grapheme', maxLength: 8 }),
+          fc.stringMatching(/^[aä😀]{2,5} {0,4}$/u),
+        )
+        .filter((text) => !text.includes('\0')),
+      'varcharin(textout(t), 0, 9)',
+      'varchar',
+    ],
+    [
+      'char(5)',
+      9,
+      'bpcharsend',
+      fc
+        .oneof(
+          fc.string({ unit: 'grapheme', maxLength: 8 }),
+          fc.stringMatching(/^[aä😀]{2,5} {0,4}$/u),
+        )
+        .filter((text) => !text.includes('\0')),
+      'bpcharin(textout(t), 0, 9)',
+      'bpchar',
+    ],
+    [
+      'timestamp(2)',
+      2,
+      'timestamp_send',
+      momentText,
+      'timestamp_in(textout(t), 0, 2)',
+      'timestamp',
+    ],
   ]
   it.each(cases)('%s', async (typeName, typmod, send, texts, input, name) => {
     const judged = await judge(pg, typeName, send, sample(texts, 3000), input ?? `t::${typeName}`)
@@ -153,7 +281,12 @@ describe('text and binary are what PostgreSQL says', () => {
     expect(compare('jsonb', -1, await judge(pg, 'jsonb', 'jsonb_send', texts))).toBe(0)
     const bytes = fc.sample(fc.uint8Array(), 300)
     await pg.exec('set bytea_output = escape')
-    const judged = await judge(pg, 'bytea', 'byteasend', bytes.map((b) => `\\x${Buffer.from(b).toString('hex')}`))
+    const judged = await judge(
+      pg,
+      'bytea',
+      'byteasend',
+      bytes.map((b) => `\\x${Buffer.from(b).toString('hex')}`),
+    )
     await pg.exec('set bytea_output = hex')
     for (const { hex = '', output } of judged) {
       expect(
@@ -170,8 +303,14 @@ describe('text and binary are what PostgreSQL says', () => {
   it('floats with fewer digits', async () => {
     for (const extraFloatDigits of [0, -3, -15]) {
       await pg.exec(`set extra_float_digits = ${extraFloatDigits}`)
-      for (const [type, bits] of [['float4', bits32], ['float8', bits64]] as const) {
-        const texts = sample(bits.filter(Number.isFinite).map((v) => v.toExponential(20)), 500)
+      for (const [type, bits] of [
+        ['float4', bits32],
+        ['float8', bits64],
+      ] as const) {
+        const texts = sample(
+          bits.filter(Number.isFinite).map((v) => v.toExponential(20)),
+          500,
+        )
         for (const { text, hex = '', output } of await judge(pg, type, `${type}send`, texts)) {
           const formatted = formatText(type, Buffer.from(hex, 'hex'), {
             dateStyle: 'ISO',
@@ -196,10 +335,30 @@ describe('text and binary are what PostgreSQL says', () => {
       .tuple(fc.array(element, { minLength: 1, maxLength: 12 }), fc.constantFrom(',', ', ', ' ,\t'))
       .map(([elements, comma]) => `[${elements.join(comma)}]`)
     const bad = fc.oneof(
-      fc.constantFrom('[]', '[ ]', '', '[1,,2]', '[1e39]', '[nan]', '[-inf]', '[1 2]', '[1,2', '[1]x', ' [ 1 ] ', '[1e]', '[1,]', '[', '[nan(1)]', '[1e-60]', '[infin]', `[${'1,'.repeat(16_000)}1]`, `[${'1,'.repeat(15_999)}1]`),
-      fc.tuple(good, fc.nat(40), fc.constantFrom('x', ',', '[', ']', ' ', 'e', '.')).map(
-        ([text, at, insert]) => text.slice(0, at) + insert + text.slice(at),
+      fc.constantFrom(
+        '[]',
+        '[ ]',
+        '',
+        '[1,,2]',
+        '[1e39]',
+        '[nan]',
+        '[-inf]',
+        '[1 2]',
+        '[1,2',
+        '[1]x',
+        ' [ 1 ] ',
+        '[1e]',
+        '[1,]',
+        '[',
+        '[nan(1)]',
+        '[1e-60]',
+        '[infin]',
+        `[${'1,'.repeat(16_000)}1]`,
+        `[${'1,'.repeat(15_999)}1]`,
       ),
+      fc
+        .tuple(good, fc.nat(40), fc.constantFrom('x', ',', '[', ']', ' ', 'e', '.'))
+        .map(([text, at, insert]) => text.slice(0, at) + insert + text.slice(at)),
     )
     const judged = await judgeOneByOne(pg, 'vector', 'vector_send', [
       ...sample(good, 1500),
@@ -211,7 +370,12 @@ describe('text and binary are what PostgreSQL says', () => {
   })
 
   it('knows PostgreSQL’s OIDs', async () => {
-    const { rows } = await pg.query<{ oid: number; name: string; arrayOid: number; length: number }>(
+    const { rows } = await pg.query<{
+      oid: number
+      name: string
+      arrayOid: number
+      length: number
+    }>(
       `select oid::int4, typname as name, typarray::int4 as "arrayOid", typlen::int4 as length
          from pg_type where oid = any($1) order by oid`,
       [builtinTypes.map(({ oid }) => oid)],

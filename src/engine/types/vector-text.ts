@@ -40,7 +40,9 @@ export function parseVectorText(text: string, dimensions: number): Float32Array 
       if (infinite === null) throw syntaxError()
       throw new DatabaseError(
         SqlState.dataException,
-        /nan/i.test(infinite[0]) ? 'NaN not allowed in vector' : 'infinite value not allowed in vector',
+        /nan/i.test(infinite[0])
+          ? 'NaN not allowed in vector'
+          : 'infinite value not allowed in vector',
       )
     }
     const value = roundToFloat4(match[1] ?? '')
