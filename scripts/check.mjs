@@ -15,7 +15,7 @@ const checks = [
   {
     name: 'format and lint',
     command: '@biomejs/biome/bin/biome',
-    args: ['ci', '--colors=off', '--diagnostic-level=error', '--max-diagnostics=60'],
+    args: ['ci', '--colors=off', '--diagnostic-level=error', '--max-diagnostics=20'],
   },
   {
     name: 'layers',

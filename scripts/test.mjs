@@ -49,12 +49,16 @@ async function runSuite(name, folder) {
   const args = [
     vitest,
     'run',
-    '--dir',
-    folder,
+    `${folder}/`,
     '--reporter=default',
     '--reporter=./scripts/count-reporter.mjs',
   ]
-  const code = await exitCode(args, { ...process.env, CI: '1', ELANUS_TEST_COUNTS: countsPath })
+  const code = await exitCode(args, {
+    ...process.env,
+    CI: '1',
+    ...(process.stdout.isTTY ? {} : { NO_COLOR: '1' }),
+    ELANUS_TEST_COUNTS: countsPath,
+  })
   try {
     const counts = JSON.parse(readFileSync(countsPath, 'utf8'))
     // Vitest is not content though no test failed: something outside of them went wrong.
