@@ -2,7 +2,7 @@
 
 const firstUserOid = 16384
 /** RI_FKey_check_ins, RI_FKey_check_upd: pg_proc.dat. */
-const foreignKeyChecks = '1644, 1646'
+const foreignKeyChecks = '1644, 1645'
 
 /**
  * Indexes that check nothing are not maintained (hnsw above all). Rows that refer to others are not checked: loaded rows
