@@ -4,6 +4,7 @@
 
 #include "datetime-text.h"
 #include "float-format.h"
+#include "numeric-text.h"
 #include "vector-text.h"
 
 namespace elanus::codecs {
@@ -116,43 +117,8 @@ void AppendBytea(Span bytes, Bytes* out) {
   out->Advance(2 + 2 * bytes.size);
 }
 
-void AppendWord(const char* word, Bytes* out) { out->Append(word, std::strlen(word)); }
-
-/** numeric_send: int16 ndigits, weight, sign, dscale, base-10000 digits; numeric_out. */
 void AppendNumeric(Span bytes, Bytes* out) {
-  if (bytes.size < 8 || bytes.size != 8 + 2 * static_cast<size_t>(LoadBig16(bytes.data))) Incorrect();
-  const int count = LoadBig16(bytes.data);
-  const int weight = static_cast<int16_t>(LoadBig16(bytes.data + 2));
-  const int sign = LoadBig16(bytes.data + 4);
-  const int scale = LoadBig16(bytes.data + 6);
-  if (sign == 0xc000) return AppendWord("NaN", out);
-  if (sign == 0xd000) return AppendWord("Infinity", out);
-  if (sign == 0xf000) return AppendWord("-Infinity", out);
-  const auto group = [&](int position, char* text) {
-    int value = position < 0 || position >= count ? 0 : LoadBig16(bytes.data + 8 + 2 * position) % 10000;
-    for (int i = 3; i >= 0; i--) {
-      text[i] = static_cast<char>('0' + value % 10);
-      value /= 10;
-    }
-  };
-  if (sign == 0x4000) out->Push('-');
-  char text[4];
-  bool any = false;
-  for (int i = 0; i <= weight; i++) {
-    group(i, text);
-    for (const char digit : text) {
-      any |= digit != '0';
-      if (any) out->Push(digit);
-    }
-  }
-  if (!any) out->Push('0');
-  if (scale == 0) return;
-  out->Push('.');
-  int left = scale;
-  for (int i = weight + 1; left > 0; i++, left -= 4) {
-    group(i, text);
-    out->Append(text, left < 4 ? left : 4);
-  }
+  if (!FormatNumeric(bytes.data, bytes.size, out)) Incorrect();
 }
 
 void AppendVector(const ColumnView& column, size_t row, Bytes* out) {

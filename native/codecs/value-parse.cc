@@ -6,6 +6,7 @@
 
 #include "datetime-text.h"
 #include "float-parse.h"
+#include "numeric-text.h"
 #include "utf8.h"
 #include "vector-text.h"
 
@@ -231,7 +232,7 @@ Outcome Taken(bool taken, const T& value, ColumnSink* sink) {
 }  // namespace
 
 bool HasTextInput(Type type, int typmod) {
-  return type != Type::kOther && type != Type::kJson && type != Type::kJsonb && type != Type::kNumeric &&
+  return type != Type::kOther && type != Type::kJson && type != Type::kJsonb &&
          (type != Type::kVector || typmod > 0);
 }
 
@@ -272,6 +273,10 @@ Outcome ParseValue(const char* begin, const char* end, const ParseSettings& sett
       return ParseUuid(begin, end, sink, error);
     case Type::kBytea:
       return ParseBytea(begin, end, sink);
+    case Type::kNumeric:
+      if (!ParseNumeric(begin, end, sink->typmod, &sink->values)) return Outcome::kUndecided;
+      sink->EndBytes();
+      return Outcome::kFine;
     case Type::kDate:
       return Taken(ParseDate(begin, end, &days), days, sink);
     case Type::kTime:

@@ -278,7 +278,7 @@ describe('COPY text and csv', () => {
   })
 
   it('leaves to PostgreSQL what it cannot decide, for the whole column of the block', async () => {
-    const columns = [column('int4'), column('timestamptz'), column('numeric'), column('varchar', 7)]
+    const columns = [column('int4'), column('timestamptz'), column('json'), column('varchar', 7)]
     const input = Buffer.from('1\t2024-01-02 03:04:05\t1.5\tabc\n0x10\tyesterday\t\\N\t\\N\n')
     const block = await native.parseCopyText(input, columns, text, false)
     expect(block.textual).toEqual([true, true, true, false])
@@ -366,7 +366,8 @@ const typesOfRows: readonly [string, number, fc.Arbitrary<string>][] = [
       .date({ noInvalidDate: true, min: new Date('0001-01-01'), max: new Date('9999-12-31') })
       .map((one) => one.toISOString()),
   ],
-  ['numeric', -1, fc.stringMatching(/^-?\d{1,12}(\.\d{1,12})?$/)],
+  ['numeric', -1, fc.stringMatching(/^-?\d{0,13}(\.\d{1,12})$/)],
+  ['numeric', ((20 << 16) | 5) + 4, fc.stringMatching(/^-?\d{1,15}(\.\d{0,5})$/)],
   [
     'vector',
     3,
@@ -470,7 +471,9 @@ describe('rows to clients and back', () => {
             const datums = Array.from({ length: again.rowCount }, (_, row) => {
               const datum = readDatum(one, row, typeName)
               if (datum === null || again.textual[i] !== true) return datum
-              return parseText(typeName, -1, Buffer.from(datum).toString()) ?? null
+              return (
+                parseText(typeName, rows.typmods[i] ?? -1, Buffer.from(datum).toString()) ?? null
+              )
             })
             expect(datums.map(hex)).toEqual((rows.datums[i] ?? []).map(hex))
           })

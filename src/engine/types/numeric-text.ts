@@ -7,11 +7,21 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 const plain = /^([+-]?)(\d*)(?:\.(\d*))?$/
 const spaces = /^[ \t\n\v\f\r]+|[ \t\n\v\f\r]+$/g
 
-/** numeric_in for plain decimals and NaN without a precision; undefined for the rest, valid or not. */
+/** VARHDRSZ, part of a typmod. */
+const headerSize = 4
+
+/** apply_typmod where it changes nothing but the scale shown; undefined where it rounds or refuses. */
+function scaleUnder(typmod: number, whole: number, fraction: number): number | undefined {
+  if (typmod < headerSize) return fraction
+  const precision = ((typmod - headerSize) >> 16) & 0xffff
+  const scale = (((typmod - headerSize) & 0x7ff) ^ 1024) - 1024
+  return scale >= 0 && fraction <= scale && whole <= precision - scale ? scale : undefined
+}
+
+/** numeric_in for plain decimals that need no rounding, and NaN; undefined for the rest, valid or not. */
 export function parseNumeric(text: string, typmod: number): Uint8Array | undefined {
   const trimmed = text.replace(spaces, '')
   if (/^nan$/i.test(trimmed)) return encode([], 0, 0xc000, 0)
-  if (typmod !== -1) return undefined
   const match = plain.exec(trimmed)
   const whole = (match?.[2] ?? '').replace(/^0+/, '')
   const fraction = match?.[3] ?? ''
@@ -26,6 +36,8 @@ export function parseNumeric(text: string, typmod: number): Uint8Array | undefin
   }
   // Limits of numeric.c; far below them the form is simple.
   if (whole.length > 1000 || fraction.length > 1000) return undefined
+  const scale = scaleUnder(typmod, whole.length, fraction.length)
+  if (scale === undefined) return undefined
   const wholeGroups = Math.ceil(whole.length / 4)
   const padded =
     whole.padStart(wholeGroups * 4, '0') + fraction.padEnd(Math.ceil(fraction.length / 4) * 4, '0')
@@ -38,7 +50,7 @@ export function parseNumeric(text: string, typmod: number): Uint8Array | undefin
   }
   while (digits.at(-1) === 0) digits.pop()
   const zero = digits.length === 0
-  return encode(digits, zero ? 0 : weight, match[1] === '-' && !zero ? 0x4000 : 0, fraction.length)
+  return encode(digits, zero ? 0 : weight, match[1] === '-' && !zero ? 0x4000 : 0, scale)
 }
 
 function encode(

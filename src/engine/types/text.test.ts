@@ -217,6 +217,17 @@ describe('text and binary are what PostgreSQL says', () => {
       ),
     ],
     [
+      'numeric(10,2)',
+      ((10 << 16) | 2) + 4,
+      'numeric_send',
+      fc.oneof(
+        fc.stringMatching(/^-?\d{1,9}(\.\d{0,3})?$/),
+        fc.constantFrom('NaN', '-0', '1.005', '99999999.99', '100000000', 'x'),
+      ),
+      `numeric_in(textout(t), 0, ${((10 << 16) | 2) + 4})`,
+      'numeric',
+    ],
+    [
       'varchar(5)',
       9,
       'varcharsend',
