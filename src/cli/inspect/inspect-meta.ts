@@ -2,8 +2,8 @@
 import { dirname } from 'node:path'
 import { open } from 'lmdb'
 import { describeTimestamp } from '#cli/inspect/describe.js'
-import { describeManifest } from '#cli/inspect/inspect-manifest.js'
 import { print } from '#cli/print.js'
+import { describeManifest } from '#engine/segment/inspect.js'
 import { decodeNumber, metaKeys } from '#nodes/coordinator/meta-keys.js'
 
 /** Bytes before the value: revision (f64, little-endian), held by a lease (u8); src/storage/meta/embedded. */

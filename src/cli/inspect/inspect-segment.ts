@@ -1,24 +1,18 @@
-/** A segment's rows or its deletes, as any reader of Arrow files sees them. */
+/** A segment's rows or its deletes: what the file says of itself, then rows as any reader of Arrow files sees them. */
 import { readFile } from 'node:fs/promises'
 import { tableFromIPC } from 'apache-arrow'
 import { formatTable, print } from '#cli/print.js'
+import { describeSegmentFile } from '#engine/segment/inspect.js'
 
 const cellWidthMax = 32
 
 export async function inspectSegment(path: string, limit: number): Promise<void> {
-  const table = tableFromIPC(await readFile(path))
-  print(`Arrow file, ${table.numRows.toLocaleString('en')} rows`)
-  for (const [key, value] of table.schema.metadata) print(`  ${key} = ${value}`)
+  const content = await readFile(path)
+  // Small files lie in a shared buffer anywhere; the reader wants to begin at a multiple of 8.
+  const bytes = new Uint8Array(content)
+  for (const line of describeSegmentFile(bytes)) print(line)
   print()
-  const fields = table.schema.fields.map(({ name, type, metadata }, i) => [
-    name,
-    metadata.get('elanus:name') ?? '',
-    metadata.get('elanus:type') ?? '',
-    String(type),
-    String(table.getChildAt(i)?.nullCount ?? 0),
-  ])
-  print(formatTable(['field', 'column', 'type', 'Arrow type', 'NULL'], fields))
-  print()
+  const table = tableFromIPC(bytes)
   const rows: string[][] = []
   for (let row = 0; row < Math.min(limit, table.numRows); row++) {
     rows.push(table.schema.fields.map((_, i) => formatCell(table.getChildAt(i)?.get(row))))
@@ -29,6 +23,7 @@ export async function inspectSegment(path: string, limit: number): Promise<void>
       rows,
     ),
   )
+  if (table.numRows > limit) print(`  … and ${table.numRows - limit} rows more (--limit)`)
 }
 
 function formatCell(value: unknown): string {
