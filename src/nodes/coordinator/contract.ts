@@ -34,6 +34,8 @@ export interface Coordinator {
   /** Durable small facts (password verifiers, table options, sequence states), by key. */
   getSetting(key: string): Promise<Uint8Array | undefined>
   putSetting(key: string, value: Uint8Array | undefined): Promise<void>
-  listSettings(prefix: string): Promise<readonly { readonly key: string; readonly value: Uint8Array }[]>
+  listSettings(
+    prefix: string,
+  ): Promise<readonly { readonly key: string; readonly value: Uint8Array }[]>
   stop(): Promise<void>
 }

@@ -2,7 +2,7 @@
  * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges.
  * A failing step is tried again, later and later; the next success forgets it.
  */
-import { type Context, backgroundContext } from '#base/context.js'
+import { backgroundContext, type Context } from '#base/context.js'
 import { buildOne, lacksIndex } from '#nodes/streaming/build-index.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { sealDue, truncateLog } from '#nodes/streaming/checkpoint.js'

@@ -1,5 +1,5 @@
 /** Builds vector indexes over flushed segments; searches go on over what is there until the manifest switches. */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
 import type { Channel } from '#nodes/streaming/channel.js'

@@ -75,15 +75,7 @@ async function lookUpProbes(
   check.generation = channel.sealedGeneration
   for (const probe of check.probes) {
     const { key, columns, batch } = probe
-    probe.sealed = await lookUpSealed(
-      state,
-      channel,
-      schema,
-      key,
-      columns,
-      batch.rowCount,
-      context,
-    )
+    probe.sealed = await lookUpSealed(state, channel, schema, key, columns, batch.rowCount, context)
   }
 }
 
@@ -219,4 +211,3 @@ function findTwin(check: InsertCheck): FoundConflict | undefined {
   }
   return first
 }
-

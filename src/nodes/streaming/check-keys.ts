@@ -8,8 +8,8 @@
  */
 import { timestampMax } from '#base/timestamp.js'
 import type { Column } from '#engine/columnar/column.js'
-import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { KeyConstraint } from '#engine/columnar/schema.js'
+import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { findRising } from '#nodes/streaming/key-columns.js'
 import type { SealedHits } from '#nodes/streaming/sealed-keys.js'

@@ -54,9 +54,7 @@ export async function compactGroup(
   const rowCount = inputs.reduce((sum, { manifest }) => sum + manifest.rowCount, 0)
   const droppedCount = dropped.reduce((sum, rowIds) => sum + rowIds.length, 0)
   const manifest =
-    droppedCount === rowCount
-      ? undefined
-      : await merge(state, schema, inputs, dropped, context)
+    droppedCount === rowCount ? undefined : await merge(state, schema, inputs, dropped, context)
   await state.switching.run(() => replace(state, channel, inputs, dropped, manifest, schema, since))
 }
 

@@ -27,7 +27,9 @@ export function groupsToCompact(
     mode === 'all' ? true : entry.manifest.data.bytes <= limits.smallSegmentBytes,
   )
   if (mode === 'all') {
-    return groups.filter((group) => group.length > 1 || group.some(({ deletes }) => deletes.count > 0))
+    return groups.filter(
+      (group) => group.length > 1 || group.some(({ deletes }) => deletes.count > 0),
+    )
   }
   const merged = groups.filter((group) => group.length > limits.smallSegmentCountMax)
   if (merged.length > 0) return merged

@@ -11,7 +11,7 @@
  * Crash: before 3 nothing happened, objects without a record are garbage; after 3 replay skips the rows that the segment
  * covers and applies the deletes that came since 1 again. Retry: same segment id, the later record stands.
  */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { invariant } from '#base/errors.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
@@ -46,7 +46,8 @@ export async function flushClosed(
       checkUsable(state)
       await commitsIn(state, segment)
       if (segment.hasPending || channel.dropped) continue
-      if (channel.view.growing.includes(segment)) await flushSegment(state, channel, segment, context)
+      if (channel.view.growing.includes(segment))
+        await flushSegment(state, channel, segment, context)
     }
   })
 }

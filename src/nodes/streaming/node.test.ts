@@ -84,7 +84,10 @@ describe('commit', () => {
   test('deleting a row twice is a serialization failure, concurrently too', async () => {
     await world.commit(insert(doc(1), doc(2)))
     const deletes = await world.rowIdsOf(1)
-    const outcomes = await Promise.allSettled([world.commit({ deletes }), world.commit({ deletes })])
+    const outcomes = await Promise.allSettled([
+      world.commit({ deletes }),
+      world.commit({ deletes }),
+    ])
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
     const refused = world.commit({ deletes })
     await expect(refused).rejects.toMatchObject({

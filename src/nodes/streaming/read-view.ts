@@ -1,5 +1,5 @@
 /** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
-import { checkCancelled, type Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'

@@ -20,11 +20,7 @@ import type { SealedEntry } from '#nodes/streaming/view.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 /** The log's writer is open already: nobody else appends any more. */
-export async function recover(
-  state: StreamingState,
-  wal: Wal,
-  logChannel: string,
-): Promise<void> {
+export async function recover(state: StreamingState, wal: Wal, logChannel: string): Promise<void> {
   for (const schema of await loadTables(state.coordinator)) {
     state.tables.set(schema.tableId, createTable(schema))
   }
@@ -37,7 +33,10 @@ export async function recover(
   const newest = await recoverSegments(state)
 
   const replay = new Replay(state)
-  for await (const records of wal.read(logChannel, checkpoints.get(logCheckpoint(logChannel)) ?? 0)) {
+  for await (const records of wal.read(
+    logChannel,
+    checkpoints.get(logCheckpoint(logChannel)) ?? 0,
+  )) {
     for (const record of records) {
       // A record begins one segment at most.
       if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)

@@ -13,11 +13,7 @@ import { widthOf } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
 import { applyDeletes, applyStage, applyTruncate } from '#nodes/streaming/apply.js'
 import type { Channel } from '#nodes/streaming/channel.js'
-import {
-  type CommitRecord,
-  decodeLogRecord,
-  type RowsRecord,
-} from '#nodes/streaming/log-record.js'
+import { type CommitRecord, decodeLogRecord, type RowsRecord } from '#nodes/streaming/log-record.js'
 import { dropStage, Stage } from '#nodes/streaming/stage.js'
 import { growingFor, type StreamingState } from '#nodes/streaming/state.js'
 import type { LogPosition, LogRecord } from '#storage/wal/wal.js'

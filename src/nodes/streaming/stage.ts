@@ -9,9 +9,9 @@ import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { checkInserts, type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
 import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
-import { checkInserts, type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import {
   channelOf,

@@ -29,7 +29,13 @@ export const nameKeyOid = 16391
 export const vectorIndexOid = 16395
 export const context = backgroundContext
 
-const column = (attnum: number, name: string, typeName: string, kind: ColumnSchema['kind'], width = 0) => ({
+const column = (
+  attnum: number,
+  name: string,
+  typeName: string,
+  kind: ColumnSchema['kind'],
+  width = 0,
+) => ({
   attnum,
   name,
   typeOid: 20,
@@ -102,6 +108,8 @@ export class World {
   readonly runtime: Runtime = { ...systemRuntime, nowMs: () => Date.now() + this.clockMs }
   readonly #directory: string
   #stores: { crash(survivors?: CrashSurvivors): void }[] = []
+  #lives = 0
+  #life = { ended: false }
   #stop: (() => Promise<void>) | undefined
   coordinator!: Coordinator
   node!: LocalStreamingNode
@@ -116,6 +124,11 @@ export class World {
 
   async open(limits: Partial<StreamingLimits> = {}): Promise<LocalStreamingNode> {
     const { runtime } = this
+    const life = { ended: false }
+    // A directory per life: the dead one may still be writing.
+    this.#lives += 1
+    const directory = join(this.#directory, String(this.#lives))
+    this.#life = life
     const path: FaultSource = (operation, target) =>
       operation.startsWith('wal.')
         ? this.walFaults(operation, target)
@@ -124,7 +137,7 @@ export class World {
     const wal = new MemoryWal(this.wal, { runtime, faults: path })
     const objects = new MemoryObjects(this.objects, {
       runtime,
-      localDirectory: join(this.#directory, 'cache'),
+      localDirectory: join(directory, 'cache'),
     })
     this.coordinator = await openCoordinator({ meta, runtime })
     const queryNode = startQueryNode({ native, objects, runtime })
@@ -132,7 +145,7 @@ export class World {
       native,
       objects,
       runtime,
-      temporaryDirectory: join(this.#directory, 'tmp'),
+      temporaryDirectory: join(directory, 'tmp'),
       threads: 1,
     })
     this.node = await openStreamingNode({
@@ -145,7 +158,10 @@ export class World {
       runtime,
       limits: { retentionMs: 60_000, ...limits },
       background: 'manual',
-      onFailure: (error) => this.failures.push(error),
+      onFailure: (error) => {
+        // What a dead process says nobody hears.
+        if (!life.ended) this.failures.push(error)
+      },
     })
     this.#stores = [meta, wal, objects].filter(
       (store): store is typeof store & { crash(): void } => 'crash' in store,
@@ -162,6 +178,7 @@ export class World {
 
   /** The process dies: what was under way gets no answer. */
   crash(survivors?: CrashSurvivors): void {
+    this.#life.ended = true
     for (const store of this.#stores) store.crash(survivors)
     this.#stop = undefined
   }
@@ -225,8 +242,10 @@ export const noRows = new Float64Array(0)
 
 function docAt(batch: ColumnBatch, row: number): Doc {
   const [id, name] = batch.columns
-  if (id?.kind !== 'int64' || name?.kind !== 'bytes') throw new Error('other columns than asked for')
-  const isNull = name.validity !== undefined && (((name.validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 0
+  if (id?.kind !== 'int64' || name?.kind !== 'bytes')
+    throw new Error('other columns than asked for')
+  const isNull =
+    name.validity !== undefined && (((name.validity[row >> 3] ?? 0) >> (row & 7)) & 1) === 0
   const bytes = name.values.subarray(name.offsets[row], name.offsets[row + 1])
   return { id: Number(id.values[row]), name: isNull ? null : Buffer.from(bytes).toString() }
 }

@@ -44,7 +44,6 @@ export async function saveDeletes(
     )
     await state.coordinator.switchSegments({ add: [manifest], remove: [], checkpoints: nothing })
     entry.manifest = manifest
-    entry.deletes.unsavedSince =
-      entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
+    entry.deletes.unsavedSince = entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
   })
 }
