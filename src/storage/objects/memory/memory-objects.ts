@@ -1,5 +1,5 @@
 /** The object store in memory, for tests and the simulator. The disk outlives its handles and may be shared, as S3 is. */
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { StoreError } from '#base/errors.js'
 import { compareBytes } from '#storage/byte-order.js'
@@ -20,6 +20,7 @@ export class MemoryObjects implements ObjectStore {
   readonly #disk: MemoryObjectsDisk
   readonly #path: FaultyPath
   readonly #localDirectory: string | undefined
+  #copies = 0
 
   constructor(disk: MemoryObjectsDisk, options: MemoryObjectsOptions) {
     this.#disk = disk
@@ -65,7 +66,11 @@ export class MemoryObjects implements ObjectStore {
     }
     const path = join(this.#localDirectory, ...name.split('/'))
     await mkdir(dirname(path), { recursive: true })
-    await writeFile(path, bytes)
+    // Renamed into place: a file that someone has mapped must not be cut short under them.
+    this.#copies += 1
+    const temporary = `${path}.${this.#copies}`
+    await writeFile(temporary, bytes)
+    await rename(temporary, path)
     return path
   }
 
