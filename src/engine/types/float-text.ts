@@ -24,8 +24,7 @@ export function formatFloat4(value: number, extraFloatDigits = 1): string {
   const special = formatSpecial(value)
   if (special !== undefined) return special
   if (extraFloatDigits < 1) return formatG(value, Math.max(6 + extraFloatDigits, 1))
-  const borders = Math.abs(value) < 16777216 ? undefined : float4Borders(value)
-  return layOut(shortestInside(value, borders, 9, roundToFloat4), 6)
+  return layOut(shortest4(value), 6)
 }
 
 function formatSpecial(value: number): string | undefined {
@@ -34,6 +33,35 @@ function formatSpecial(value: number): string | undefined {
   if (value === Number.NEGATIVE_INFINITY) return '-Infinity'
   if (value === 0) return Object.is(value, -0) ? '-0' : '0'
   return undefined
+}
+
+/**
+ * Short cuts around shortestInside: most float4 need six digits or more, and where one length reads back every longer
+ * one does. Not taken where ties, borders or lopsided intervals are possible.
+ */
+function shortest4(value: number): string {
+  const size = Math.abs(value)
+  scratch.setFloat32(0, value)
+  const powerOfTwo = (scratch.getUint32(0) & 0x7fffff) === 0
+  // A tie between two decimals of up to nine digits has an exact decimal of ten.
+  if (size >= 16777216 || powerOfTwo || Number(value.toExponential(10)) === value) {
+    const borders = size < 16777216 ? undefined : float4Borders(value)
+    return shortestInside(value, borders, 9, roundToFloat4)
+  }
+  let text = value.toExponential(5)
+  if (roundToFloat4(text) !== value) {
+    for (let digits = 7; digits < 9; digits += 1) {
+      text = value.toExponential(digits - 1)
+      if (roundToFloat4(text) === value) return text
+    }
+    return value.toExponential(8)
+  }
+  for (let digits = 5; digits > 0; digits -= 1) {
+    const shorter = value.toExponential(digits - 1)
+    if (roundToFloat4(shorter) !== value) break
+    text = shorter
+  }
+  return text
 }
 
 /** Fewest digits that read back as value and do not lie on one of the borders. */
