@@ -36,7 +36,7 @@ export async function inspectHnsw(path: string): Promise<void> {
     print(
       `  m ${number(40)}, ef_construction ${number(44)}, ${number(52)} levels above the bottom, entry point ${number(48)}`,
     )
-    print(`  codes: ${number(56)} bytes apart, ${number(60)} dimensions with padding`)
+    print(`  codes: ${number(56)} bytes apart, dimensions padded to ${number(60)}`)
     sections.forEach((name, i) => {
       const at = sectionTableOffset + 24 * i
       if (at + 24 > headerBytes) return

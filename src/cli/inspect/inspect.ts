@@ -63,7 +63,7 @@ async function kindOf(path: string): Promise<FileKind> {
     if (head === 'ELANUSWL') return 'log file'
     if (head.startsWith('ARROW1')) return 'Arrow file'
     if (path.endsWith('.hnsw')) return 'HNSW index'
-    if (head.startsWith('{')) return 'manifest'
+    if (path.endsWith('.json')) return 'manifest'
     return 'file'
   } finally {
     await handle.close()
