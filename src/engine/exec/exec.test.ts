@@ -131,10 +131,10 @@ describe('scans', () => {
         fc.array(fc.tuple(fc.nat(2), fc.nat(29)), { maxLength: 5 }),
         fc.option(fc.nat(3), { nil: undefined }),
         async (parts, condition, picks, limit) => {
-          const segments = parts.map((rows, i) => memorySegment(i + 1, rows, columns, keyed))
-          const values = picks.map(([part, nth]) =>
+          const segments = parts.map((part, i) => memorySegment(i + 1, part, columns, keyed))
+          const values = picks.map(([place, nth]) =>
             keyed.map((attnum) => {
-              const column = parts[part]?.batch.columns[attnum - 1]
+              const column = parts[place]?.batch.columns[attnum - 1]
               return column !== undefined && nth < column.length ? readDatum(column, nth) : null
             }),
           )

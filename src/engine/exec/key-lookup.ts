@@ -4,9 +4,12 @@ import type { Column } from '#engine/columnar/column.js'
 import { widthOf } from '#engine/columnar/column-builder.js'
 import type { Hits } from '#engine/exec/gather.js'
 import { type KeyIndex, keyColumns } from '#engine/exec/key-index.js'
+import { filterAttnums } from '#engine/exec/native-request.js'
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'
-import { lowerBound } from '#engine/exec/row-selection.js'
+import type { FilterNode } from '#engine/plan/filter.js'
+import { type ColumnsByAttnum, evaluateFilter } from '#engine/plan/filter-evaluate.js'
 import type { ScanFragment } from '#engine/plan/fragment.js'
+import { lowerBound } from '#engine/segment/lower-bound.js'
 
 /**
  * Rows with one of the fragment's keys that are visible at readAt, allowed and not excluded; in row id order. The
@@ -72,6 +75,33 @@ async function keyIndexOf(segment: ReadableSegment, indexOid: number): Promise<K
   return index
 }
 
+/** The hits that pass the filter, judged row by row. */
+export function judgeHits(
+  segments: readonly ReadableSegment[],
+  hits: Hits,
+  filter: FilterNode,
+): Hits {
+  const attnums = [...new Set(filterAttnums(filter))]
+  const columns = new Map<number, ColumnsByAttnum>()
+  const passes = (hit: number): boolean => {
+    const position = hits.segments[hit] ?? 0
+    const segment = segments[position]
+    invariant('EXEC-1', segment !== undefined, 'hit in no segment')
+    let byAttnum = columns.get(position)
+    if (byAttnum === undefined) {
+      byAttnum = new Map(attnums.map((attnum) => [attnum, segment.column(attnum)]))
+      columns.set(position, byAttnum)
+    }
+    return evaluateFilter(filter, byAttnum, hits.ordinals[hit] ?? 0) === true
+  }
+  const kept = Uint32Array.from({ length: hits.count }, (_, hit) => hit).filter(passes)
+  return {
+    count: kept.length,
+    segments: kept.map((hit) => hits.segments[hit] ?? 0),
+    ordinals: kept.map((hit) => hits.ordinals[hit] ?? 0),
+  }
+}
+
 /** Rows with inserted <= readAt < deleted. */
 export function isVisible(segment: ReadableSegment, row: number, readAt: number): boolean {
   return (
@@ -81,5 +111,5 @@ export function isVisible(segment: ReadableSegment, row: number, readAt: number)
 }
 
 function contains(ascending: Float64Array, value: number): boolean {
-  return ascending[lowerBound(ascending, value, 0)] === value
+  return ascending[lowerBound(ascending, value)] === value
 }

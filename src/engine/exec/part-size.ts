@@ -40,6 +40,29 @@ export class PartSizer {
   }
 }
 
+/** Sizers of several segments, made when they are first asked: few of many segments may hold hits. */
+export class PartSizers {
+  readonly #segments: readonly ReadableSegment[]
+  readonly #output: readonly number[]
+  readonly #sizers = new Map<number, PartSizer>()
+
+  constructor(segments: readonly ReadableSegment[], output: readonly number[]) {
+    this.#segments = segments
+    this.#output = output
+  }
+
+  rowBytes(position: number, ordinal: number): number {
+    let sizer = this.#sizers.get(position)
+    if (sizer === undefined) {
+      const segment = this.#segments[position]
+      if (segment === undefined) return 0
+      sizer = new PartSizer(segment, this.#output)
+      this.#sizers.set(position, sizer)
+    }
+    return sizer.rowBytes(ordinal)
+  }
+}
+
 class PartRoom {
   #rows = 0
   #bytes = 0

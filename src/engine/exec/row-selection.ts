@@ -1,5 +1,6 @@
 /** Lists of row ids as bitsets over a segment's rows (bit i set = row i, LSB first): what native code understands. */
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import { lowerBound } from '#engine/segment/lower-bound.js'
 
 /**
  * Rows that are in `allowed` (if given) and not in `excluded` (if given); both ascending.
@@ -67,21 +68,4 @@ function gallop(values: Float64Array, value: number, from: number, to: number): 
     step *= 2
   }
   return lowerBound(values, value, low, Math.min(to, low + step + 1))
-}
-
-/** First position in from..to whose value is at least `value`; `to` when there is none. */
-export function lowerBound(
-  values: Float64Array,
-  value: number,
-  from: number,
-  to = values.length,
-): number {
-  let low = from
-  let high = to
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((values[middle] ?? 0) < value) low = middle + 1
-    else high = middle
-  }
-  return low
 }

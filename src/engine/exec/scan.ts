@@ -11,26 +11,53 @@
 import { type Context, checkCancelled } from '#base/context.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import { gatherHits, gatherRowIds, gatherRows, type Hits } from '#engine/exec/gather.js'
-import { findKeys } from '#engine/exec/key-lookup.js'
+import { findKeys, judgeHits } from '#engine/exec/key-lookup.js'
 import { type PreparedFragment, prepareFragment, report } from '#engine/exec/native-request.js'
-import { PartSizer } from '#engine/exec/part-size.js'
+import { PartSizer, PartSizers } from '#engine/exec/part-size.js'
 import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { Native } from '#engine/index/native.js'
 import type { ScanFragment, ScanPart, ScanSummary, SegmentReport } from '#engine/plan/fragment.js'
 
+/** Found by key, up to here the filter is judged row by row: cheaper than waking the add-on's threads. */
+const judgedRowCountMax = 64
+/** Parts between two pauses: some milliseconds of work when the reader does not wait for anything itself. */
+const partsBetweenPauses = 16
+
+/**
+ * @param pause awaited now and then, so that a long scan leaves the event loop to others
+ * @throws the context's reason when it is cancelled; 42704 when `keys` names an index that is not known
+ */
 export async function* scanSegments(
   native: Native,
   segments: readonly ReadableSegment[],
   fragment: ScanFragment,
   context: Context,
+  pause?: () => Promise<void>,
 ): AsyncGenerator<ScanPart, ScanSummary> {
   checkCancelled(context)
   if (fragment.limit === 0) return { segments: [] }
-  if (fragment.keys !== undefined) return yield* scanKeys(native, segments, fragment, context)
-  if (fragment.orderBy !== undefined && fragment.orderBy.length > 0) {
-    return yield* scanOrdered(native, segments, fragment, context)
+  const parts = scanBy(native, segments, fragment, context)
+  for (let count = 1; ; count += 1) {
+    const next = await parts.next()
+    if (next.done) return next.value
+    yield next.value
+    if (pause !== undefined && count % partsBetweenPauses === 0) await pause()
   }
-  return yield* scanAll(native, segments, fragment, context)
+}
+
+function scanBy(
+  native: Native,
+  segments: readonly ReadableSegment[],
+  fragment: ScanFragment,
+  context: Context,
+): AsyncGenerator<ScanPart, ScanSummary> {
+  if (fragment.keys !== undefined) return scanKeys(native, segments, fragment, context)
+  if (isOrdered(fragment)) return scanOrdered(native, segments, fragment, context)
+  return scanAll(native, segments, fragment, context)
+}
+
+function isOrdered({ orderBy }: ScanFragment): boolean {
+  return orderBy !== undefined && orderBy.length > 0
 }
 
 async function* scanKeys(
@@ -40,17 +67,18 @@ async function* scanKeys(
   context: Context,
 ): AsyncGenerator<ScanPart, ScanSummary> {
   const { keys: _, ...withoutKeys } = fragment
-  const hits = await findKeys(segments, fragment)
-  const reports = segments.map((segment) => report(segment, 'key', hits.count, hits.count))
-  const ordered = fragment.orderBy !== undefined && fragment.orderBy.length > 0
-  if (hits.count > 0 && (fragment.filter !== undefined || ordered)) {
-    // Found rows are few: what remains is a scan of just these.
-    const allowedRowIds = gatherRowIds(segments, hits)
-    yield* scanSegments(native, segments, { ...withoutKeys, allowedRowIds }, context)
+  const { filter, output, limit } = fragment
+  const found = await findKeys(segments, fragment)
+  const reports = segments.map((segment) => report(segment, 'key', found.count, found.count))
+  if (isOrdered(fragment) || (filter !== undefined && found.count > judgedRowCountMax)) {
+    // What remains is a scan of just these rows.
+    const allowedRowIds = gatherRowIds(segments, found)
+    yield* scanBy(native, segments, { ...withoutKeys, allowedRowIds }, context)
     return { segments: reports }
   }
-  const count = Math.min(hits.count, fragment.limit ?? hits.count)
-  yield* partsOfHits(segments, { ...hits, count }, fragment.output, context)
+  const hits = filter === undefined ? found : judgeHits(segments, found, filter)
+  const count = Math.min(hits.count, limit ?? hits.count)
+  yield* partsOfHits(segments, { ...hits, count }, output, context)
   return { segments: reports }
 }
 
@@ -83,7 +111,7 @@ function* partsOfHits(
   output: readonly number[],
   context: Context,
 ): Generator<ScanPart> {
-  const sizers = segments.map((segment) => new PartSizer(segment, output))
+  const sizers = new PartSizers(segments, output)
   let from = 0
   while (from < hits.count) {
     checkCancelled(context)
@@ -97,12 +125,11 @@ function* partsOfHits(
 }
 
 /** At least one hit; as many as a part may hold. */
-function endOfPart(hits: Hits, sizers: readonly PartSizer[], from: number): number {
+function endOfPart(hits: Hits, sizers: PartSizers, from: number): number {
   const room = PartSizer.room()
   let to = from
   while (to < hits.count) {
-    const bytes = sizers[hits.segments[to] ?? 0]?.rowBytes(hits.ordinals[to] ?? 0) ?? 0
-    if (!room.take(bytes)) break
+    if (!room.take(sizers.rowBytes(hits.segments[to] ?? 0, hits.ordinals[to] ?? 0))) break
     to += 1
   }
   return to

@@ -3,6 +3,7 @@
  * from..to-1 of one input; the runs are in ascending row id order.
  */
 import { invariant } from '#base/errors.js'
+import { lowerBound } from '#engine/segment/lower-bound.js'
 
 export interface RowRuns {
   readonly runCount: number
@@ -37,7 +38,6 @@ export interface MergeInput {
  */
 export function mergeRuns(inputs: readonly MergeInput[]): RowRuns {
   const cursors = inputs.map(() => 0)
-  const dropCursors = inputs.map(() => 0)
   const runs = new RunList()
   for (;;) {
     const [first, bound] = nextInput(inputs, cursors)
@@ -45,18 +45,20 @@ export function mergeRuns(inputs: readonly MergeInput[]): RowRuns {
     const input = inputs[first]
     if (input === undefined) return runs.finish()
     const { rowIds, droppedRowIds } = input
-    let row = cursors[first] ?? 0
-    let drop = dropCursors[first] ?? 0
-    // All rows of this input below every other input's next row id.
-    for (; row < rowIds.length; row += 1) {
-      const rowId = rowIds[row] ?? 0
-      if (rowId >= bound) break
-      while (drop < droppedRowIds.length && (droppedRowIds[drop] ?? 0) < rowId) drop += 1
-      if (droppedRowIds[drop] !== rowId) runs.append(first, row)
+    // All rows of this input below every other input's next row id, in stretches between dropped ones.
+    const start = cursors[first] ?? 0
+    const end = lowerBound(rowIds, bound, start)
+    invariant('SEG-2', end > start, 'a row id lies in two segments')
+    let row = start
+    let drop = lowerBound(droppedRowIds, rowIds[row] ?? 0)
+    while (row < end) {
+      const dropped = droppedRowIds[drop] ?? Number.POSITIVE_INFINITY
+      const stop = lowerBound(rowIds, dropped, row, end)
+      runs.append(first, row, stop)
+      row = stop < end && rowIds[stop] === dropped ? stop + 1 : stop
+      drop += 1
     }
-    invariant('SEG-2', row > (cursors[first] ?? 0), 'a row id lies in two segments')
-    cursors[first] = row
-    dropCursors[first] = drop
+    cursors[first] = end
   }
 }
 
@@ -85,17 +87,18 @@ class RunList {
   #runCount = 0
   #rowCount = 0
 
-  append(input: number, row: number): void {
+  append(input: number, from: number, to: number): void {
+    if (from === to) return
     const last = this.#runCount - 1
-    this.#rowCount += 1
-    if (last >= 0 && this.#inputs[last] === input && this.#to[last] === row) {
-      this.#to[last] = row + 1
+    this.#rowCount += to - from
+    if (last >= 0 && this.#inputs[last] === input && this.#to[last] === from) {
+      this.#to[last] = to
       return
     }
     if (this.#runCount === this.#inputs.length) this.#grow()
     this.#inputs[this.#runCount] = input
-    this.#from[this.#runCount] = row
-    this.#to[this.#runCount] = row + 1
+    this.#from[this.#runCount] = from
+    this.#to[this.#runCount] = to
     this.#runCount += 1
   }
 

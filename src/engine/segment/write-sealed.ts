@@ -47,7 +47,8 @@ export async function planSealedSegment(
   for (const column of schema.columns) {
     const parts = inputs.map((input) => input.column(column.attnum))
     sources.push(columnSource(parts, runs))
-    statistics.push(columnStatistics(column, parts, runs))
+    await pause()
+    statistics.push(await columnStatistics(column, parts, runs, pause))
     await pause()
   }
   const rowIds = inputs.map((input) => input.rowIds)

@@ -19,12 +19,19 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 export interface QueryNode {
   /** Makes the segment searchable; with a newer manifest of a loaded one (index built) switches to it in one step. */
   load(manifest: SegmentManifest, schema: TableSchema): Promise<void>
+  /** Nobody finds the segment from now on; resolves when the reads inside are done and its memory is given back. */
   release(segmentId: number): Promise<void>
   /** Columns or keys changed: what older segments lack reads as ColumnSchema.missing. */
   putSchema(schema: TableSchema): void
-  /** Marks rows (ascending row ids) of a loaded segment deleted at a timestamp. */
+  /**
+   * Marks rows (ascending row ids) of a loaded segment, or one being loaded, deleted at a timestamp. An earlier delete of a
+   * row stands; rows that the segment does not hold are ignored. @throws 55000 when the segment is neither
+   */
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void
-  /** Row ids (ascending) of the given ones that are live in the segment at `readAt`. */
+  /**
+   * Reads name their segments; all are entered at once and stay as they are until the read is done, whatever is switched or
+   * released meanwhile. @throws 55000 when one is not loaded
+   */
   search(
     segmentIds: readonly number[],
     fragment: SearchFragment,

@@ -141,7 +141,8 @@ class SegmentServer implements LocalQueryNode {
     context: Context,
   ): AsyncGenerator<ScanPart, ScanSummary> {
     using readers = this.#enter(segmentIds)
-    return yield* scanSegments(this.#loading.native, readers.segments, fragment, context)
+    const { native, loader } = this.#loading
+    return yield* scanSegments(native, readers.segments, fragment, context, loader.pause)
   }
 
   async aggregate(
