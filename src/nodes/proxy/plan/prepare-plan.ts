@@ -3,6 +3,7 @@ import type { PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { hasInitPlan, replaceSubselects, scalarSubselects } from '#nodes/proxy/plan/hoist.js'
 import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { planQuery, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
+import { planWholeTables } from '#nodes/proxy/plan/plan-whole-tables.js'
 import { makeSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { parseStatements } from '#postgres/classify.js'
@@ -30,7 +31,8 @@ export async function describeStatement(
 export async function preparePlan(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, catalog, bound } = execution
   const cacheable = transaction.pendingDdl.length === 0
-  const key = planKey(bound.sql, bound.parameterTypes, settings.session().key, catalog.version)
+  const settingsKey = `${settings.session().key}${nativePlans(execution) ? '' : '\u0002verbatim'}`
+  const key = planKey(bound.sql, bound.parameterTypes, settingsKey, catalog.version)
   const known = cacheable ? environment.plans.plan(key) : undefined
   if (known !== undefined) return known
   const made = await makePlan(execution)
@@ -38,11 +40,18 @@ export async function preparePlan(execution: Execution): Promise<PreparedPlan> {
   return made
 }
 
+function nativePlans({ settings }: Execution): boolean {
+  return !settings.isOff('elanus.native_plans')
+}
+
 async function makePlan(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, catalog, bound, parsed } = execution
   const description = await describeStatement(bound, execution)
   const explained = await environment.postgres.explain(bound, settings.session(), transaction.pendingDdl)
   const input = { parsed, explained, description, catalog }
+  if (!nativePlans(execution)) {
+    return { plan: planWholeTables(input), slots: [], description, explained }
+  }
   const { plan, slots } = planQuery(input)
   if (plan.kind !== 'catalog' && hasInitPlan(explained)) {
     const hoisted = await hoist(execution, description)

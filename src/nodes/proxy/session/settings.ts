@@ -23,6 +23,8 @@ const nativeSettings: ReadonlyMap<string, NativeSetting> = new Map<string, Nativ
   ['ivfflat.probes', { fallback: '1', range: [1, 32_768] }],
   ['ivfflat.iterative_scan', { fallback: 'off', choices: ['off', 'relaxed_order'] }],
   ['ivfflat.max_probes', { fallback: '32768', range: [1, 32_768] }],
+  // off: nothing is pushed down and nothing runs natively; PostgreSQL judges whole tables. The oracle of the fast paths.
+  ['elanus.native_plans', { fallback: 'on', choices: ['on', 'off'] }],
   ['elanus.consistency', { fallback: 'strong', choices: ['strong', 'bounded', 'session', 'eventual'] }],
 ])
 
