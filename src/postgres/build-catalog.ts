@@ -31,88 +31,13 @@ const hnswDefaultEfConstruction = 64
 /** @param version number of DDL entries applied */
 export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot {
   const content = JSON.parse(raw.json) as RawCatalogContent
-  const types = new Map(content.types.map((type) => [type[0], type]))
-  const missing = new Map(
-    raw.missing.map(([table, attnum, value]) => [`${table}.${attnum}`, value]),
-  )
-  const columns = groupBy(content.columns, (row) => row[0])
-  const keys = groupBy(content.keys, (row) => row[0])
-  const vectorIndexes = groupBy(content.vectorIndexes, (row) => row[0])
-  const foreignKeys = groupBy(content.foreignKeys, (row) => row[2])
-  const referencedBy = groupBy(content.foreignKeys, (row) => row[4])
-  const children = groupBy(
-    content.tables.filter((row) => row[4] !== 0),
-    (row) => row[4],
-  )
-
+  const parts = groupParts(content, raw.missing)
   const tables = new Map<number, TableInfo>()
   const tablesByName = new Map<string, TableInfo>()
   for (const row of content.tables) {
-    const [
-      oid,
-      schemaName,
-      name,
-      relkind,
-      parentOid,
-      ownerName,
-      hasRowSecurity,
-      options,
-      fileNumber,
-    ] = row
-    const tableColumns = (columns.get(oid) ?? []).map((column) =>
-      buildColumn(column, types, missing.get(`${oid}.${column[1]}`) ?? null),
-    )
-    const table: TableInfo = Object.freeze({
-      oid,
-      schemaName,
-      name,
-      kind: relkind === 'p' ? 'partitioned' : 'table',
-      partitions: relkind === 'p' ? leavesOf(oid, children) : [],
-      parentOid,
-      columns: tableColumns,
-      keys: (keys.get(oid) ?? []).map(
-        ([, keyName, indexOid, attnums, primary, nullsNotDistinct]): KeyConstraint => ({
-          name: keyName,
-          indexOid,
-          attnums,
-          primary,
-          nullsNotDistinct,
-        }),
-      ),
-      vectorIndexes: (vectorIndexes.get(oid) ?? []).flatMap((index) =>
-        buildVectorIndex(index, tableColumns),
-      ),
-      foreignKeys: (foreignKeys.get(oid) ?? []).map(
-        ([
-          constraintOid,
-          keyName,
-          ,
-          attnums,
-          referencedTableOid,
-          referencedAttnums,
-        ]): ForeignKeyInfo => ({
-          constraintOid,
-          name: keyName,
-          attnums,
-          referencedTableOid,
-          referencedAttnums,
-        }),
-      ),
-      referencedBy: (referencedBy.get(oid) ?? []).map(([constraintOid, , tableOid]) => ({
-        tableOid,
-        constraintOid,
-      })),
-      hasTriggers: row[9],
-      hasRowSecurity,
-      hasCheckConstraints: row[10],
-      options: new Map(
-        (options ?? []).map(splitOption).filter(([option]) => isTableOption(option)),
-      ),
-      ownerName,
-      fileNumber,
-    })
-    tables.set(oid, table)
-    tablesByName.set(`${schemaName}.${name}`, table)
+    const table = buildTable(row, parts)
+    tables.set(table.oid, table)
+    tablesByName.set(`${table.schemaName}.${table.name}`, table)
   }
   return Object.freeze({
     version,
@@ -130,6 +55,78 @@ export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot 
       ]),
     ),
   })
+}
+
+type Parts = ReturnType<typeof groupParts>
+
+function groupParts(content: RawCatalogContent, missing: RawCatalog['missing']) {
+  return {
+    types: new Map(content.types.map((type) => [type[0], type])),
+    missing: new Map(missing.map(([table, attnum, value]) => [`${table}.${attnum}`, value])),
+    columns: groupBy(content.columns, (row) => row[0]),
+    keys: groupBy(content.keys, (row) => row[0]),
+    vectorIndexes: groupBy(content.vectorIndexes, (row) => row[0]),
+    foreignKeys: groupBy(content.foreignKeys, (row) => row[2]),
+    referencedBy: groupBy(content.foreignKeys, (row) => row[4]),
+    children: groupBy(
+      content.tables.filter((row) => row[4] !== 0),
+      (row) => row[4],
+    ),
+  }
+}
+
+function buildTable(row: RawTable, parts: Parts): TableInfo {
+  const [
+    oid,
+    schemaName,
+    name,
+    relkind,
+    parentOid,
+    ownerName,
+    hasRowSecurity,
+    options,
+    fileNumber,
+  ] = row
+  const columns = (parts.columns.get(oid) ?? []).map((column) =>
+    buildColumn(column, parts.types, parts.missing.get(`${oid}.${column[1]}`) ?? null),
+  )
+  return Object.freeze({
+    oid,
+    schemaName,
+    name,
+    kind: relkind === 'p' ? 'partitioned' : 'table',
+    partitions: relkind === 'p' ? leavesOf(oid, parts.children) : [],
+    parentOid,
+    columns,
+    keys: (parts.keys.get(oid) ?? []).map(
+      ([, keyName, indexOid, attnums, primary, nullsNotDistinct]): KeyConstraint => ({
+        name: keyName,
+        indexOid,
+        attnums,
+        primary,
+        nullsNotDistinct,
+      }),
+    ),
+    vectorIndexes: (parts.vectorIndexes.get(oid) ?? []).flatMap((index) =>
+      buildVectorIndex(index, columns),
+    ),
+    foreignKeys: (parts.foreignKeys.get(oid) ?? []).map(buildForeignKey),
+    referencedBy: (parts.referencedBy.get(oid) ?? []).map(([constraintOid, , tableOid]) => ({
+      tableOid,
+      constraintOid,
+    })),
+    hasTriggers: row[9],
+    hasRowSecurity,
+    hasCheckConstraints: row[10],
+    options: new Map((options ?? []).map(splitOption).filter(([option]) => isTableOption(option))),
+    ownerName,
+    fileNumber,
+  })
+}
+
+function buildForeignKey(row: RawCatalogContent['foreignKeys'][number]): ForeignKeyInfo {
+  const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums] = row
+  return { constraintOid, name, attnums, referencedTableOid, referencedAttnums }
 }
 
 type Types = ReadonlyMap<number, RawCatalogContent['types'][number]>

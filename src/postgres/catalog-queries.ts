@@ -8,7 +8,7 @@ import { BackendMessages, parseDataRow } from '#net/pgwire/backend-parse.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { throwFirstError } from '#postgres/embedded.js'
 import type { RawCatalog } from '#postgres/jobs.js'
-import { extendedMessages } from '#postgres/messages.js'
+import { extendedMessages, ownCopy } from '#postgres/messages.js'
 
 /** [oid, schema, name, relkind, parent, owner, row security, reloptions, file, triggers, checks] */
 export type RawTable = readonly [
@@ -177,7 +177,10 @@ function readMissing(embedded: Embedded, table: number, attnum: number): Uint8Ar
   throwFirstError(answer)
   const messages = new BackendMessages(answer)
   while (messages.next()) {
-    if (messages.type === BackendType.dataRow) return parseDataRow(messages.payload())[0]?.slice()
+    if (messages.type === BackendType.dataRow) {
+      const value = parseDataRow(messages.payload())[0]
+      return value === null || value === undefined ? undefined : ownCopy(value)
+    }
   }
   return undefined
 }

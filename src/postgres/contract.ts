@@ -210,6 +210,8 @@ export interface EvaluationResult {
   readonly sequences: readonly SequenceState[]
   /** Relations with rows that the executor touched although they were not in `loads`: load them and run again. */
   readonly touchedUnloaded: readonly number[]
+  /** Sequences that moved although they were not in `sequences`: give their state and run again. */
+  readonly touchedSequences?: readonly number[]
 }
 
 export interface DdlResult {

@@ -42,7 +42,7 @@ export async function openEmbedded(
   const pg = await PGlite.create({
     fs: filesFrom(snapshot),
     pgliteWasmModule: compiled,
-    startParams: startParameters(kind),
+    startParams: startParameters(),
   })
   // PGlite keeps every message unless it streams: installed once, every answer goes through here.
   const answer = new AnswerBuffer()
@@ -52,12 +52,14 @@ export async function openEmbedded(
   })
   answer.take()
 
+  let hooks: WasmHooks | undefined
   const exchange = (messages: Uint8Array): Uint8Array => {
     try {
       pg.execProtocolRawSync(messages)
     } catch (error) {
       throw new InstanceDeadError(error)
     }
+    if (hooks?.fatal !== undefined) throw new InstanceDeadError(hooks.fatal)
     const bytes = answer.take()
     // Every exchange ends with Sync or a simple query: 'Z', length 5, status.
     if (bytes.length < 6 || bytes[bytes.length - 6] !== BackendType.readyForQuery) {
@@ -70,11 +72,13 @@ export async function openEmbedded(
     throwFirstError(bytes)
     return bytes
   }
+  hooks = openHooks(pg.Module, (sql) => firstColumn(run(sql)))
+  if (kind === 'evaluator') hooks.hideIndexes()
   return {
     exchange,
     run,
     column: (sql) => firstColumn(run(sql)),
-    hooks: openHooks(pg.Module, (sql) => firstColumn(run(sql))),
+    hooks,
     memoryBytes: () => memoryOf(pg.Module).length,
   }
 }

@@ -263,6 +263,33 @@ describe('capturing changes', () => {
     expect(result.sequences).toEqual([{ oid: sequence, lastValue: 43n, isCalled: true }])
   })
 
+  test('tables that nobody expected to be written are captured too; partitions for their parent', async () => {
+    const result = await run(`INSERT INTO watched VALUES (1, 'a')`)
+    expect((await insertedRows(result, 'audit'))[0]).toMatch(/\|INSERT 1$/)
+    expect(change(result, 'watched')?.insertedCount).toBe(1)
+    await ddl(
+      postgres,
+      'CREATE TABLE parted (k int, v text) PARTITION BY RANGE (k)',
+      'CREATE TABLE parted_low PARTITION OF parted FOR VALUES FROM (0) TO (10)',
+      'CREATE TABLE parted_high PARTITION OF parted FOR VALUES FROM (10) TO (20)',
+    )
+    const parts = await run(`INSERT INTO parted VALUES (1, 'a'), (11, 'b'), (12, 'c')`, {
+      captureTables: [oid('parted')],
+    })
+    expect(await insertedRows(parts, 'parted_low')).toEqual(['1|a'])
+    expect(await insertedRows(parts, 'parted_high')).toEqual(['11|b', '12|c'])
+    const loads = [
+      await load(postgres, 'public.parted_low', [1, 2], `SELECT 1::int4, 'a'::text`, 1),
+      { tableOid: oid('parted_high'), attnums: [1, 2], tuples: new Uint8Array(0), rowCount: 0 },
+    ]
+    const moved = await run('UPDATE parted SET k = k + 10', {
+      loads,
+      captureTables: [oid('parted')],
+    })
+    expect([...(change(moved, 'parted_low')?.removed ?? [])]).toEqual([0])
+    expect(await insertedRows(moved, 'parted_high')).toEqual(['11|a'])
+  })
+
   test('removed rows stay right over many runs of all sizes', async () => {
     for (let i = 0; i < 60; i += 1) {
       const count = [3, 500, 40, 2000][i % 4] ?? 1
@@ -366,6 +393,21 @@ describe('errors', () => {
     expect(await rowsOf(postgres, 'SELECT 1')).toEqual(['1'])
   })
 
+  test('an instance that dies under a statement is replaced', async () => {
+    const sql = `DO $$ BEGIN EXECUTE 'COPY (SELECT 1) TO PROGRAM ''cat'''; END $$`
+    await expect(run(sql)).rejects.toMatchObject({ sqlState: 'XX000' })
+    expect(await rowsOf(postgres, 'SELECT 1')).toEqual(['1'])
+  })
+
+  test('no setting of the user makes a plan use an index', async () => {
+    const loads = [await loadT(50)]
+    const gucs = new Map([['enable_seqscan', 'off']])
+    const settings = { ...plainSettings, gucs, key: 'noseq' }
+    const rest = { loads, settings }
+    expect(await rowsOf(postgres, 'SELECT name FROM t WHERE id = 5', rest)).toEqual(['n5'])
+    expect(await rowsOf(postgres, 'SELECT max(id) FROM t', rest)).toEqual(['50'])
+  })
+
   test.each([
     'SELECT pg_sleep(100)',
     'SELECT count(*) FROM generate_series(1, 100000000000) g',
@@ -419,6 +461,13 @@ describe('sequences', () => {
         sessionSequences,
       }),
     ).toEqual(['11|11'])
+    for (let i = 0; i < 2; i += 1) {
+      const unknown = await run(`INSERT INTO audit (what) VALUES ('x')`)
+      expect(unknown.touchedSequences).toEqual([seq])
+    }
+    const known = await run(`INSERT INTO audit (what) VALUES ('x')`, { sequences })
+    expect(known.touchedSequences).toEqual([])
+    expect(known.sequences).toEqual([{ oid: seq, lastValue: 11n, isCalled: true }])
     const untouched = await run('SELECT 1', { sequences })
     expect(untouched.sequences).toEqual(sequences)
     await expect(run(`SELECT currval('audit_id_seq')`, { sequences })).rejects.toMatchObject({

@@ -134,7 +134,13 @@ export class EvaluatorPool {
     if (evaluator.applied === log.length) return
     const { length } = log
     const steps = ddlSteps(log.slice(evaluator.applied))
-    await evaluator.instance.call({ kind: 'apply', steps, atomic: false })
+    try {
+      await evaluator.instance.call({ kind: 'apply', steps, atomic: false })
+    } catch (error) {
+      // Some steps are in, some are not: only a new one can be right.
+      await evaluator.instance.terminate()
+      throw error
+    }
     evaluator.applied = length
   }
 }

@@ -33,7 +33,7 @@ export class InstanceJobs {
   constructor(embedded: Embedded, kind: InstanceKind) {
     this.#embedded = embedded
     this.#kind = kind
-    this.#settings = new SettingsState(embedded, kind)
+    this.#settings = new SettingsState(embedded)
     this.#traces = new TrialTraces(embedded)
     this.#evaluations = new Evaluations(embedded, kind, this.#settings, this.#traces)
   }

@@ -50,14 +50,17 @@ export class Instance {
   }
 
   /** Jobs queue up in the worker in the order of the calls. @throws DatabaseError */
-  call<K extends keyof Jobs>(job: Job & { readonly kind: K }): Promise<JobResult<K>> {
+  call<K extends keyof Jobs>(
+    job: Job & { readonly kind: K },
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<JobResult<K>> {
     if (this.#dead) return Promise.reject(instanceLost())
     const id = this.#nextId
     this.#nextId += 1
     this.runCount += 1
     return new Promise<unknown>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
-      this.#worker.postMessage({ id, job })
+      this.#worker.postMessage({ id, job }, [...transfer])
     }) as Promise<JobResult<K>>
   }
 

@@ -6,8 +6,8 @@
  *   - stored generated columns keep the values they have;
  *   - nothing fires, no default is evaluated, no sequence moves;
  *   - large values stay in the row (toast_tuple_target) and nothing is written to the log.
- * What is given up: loaded rows are not in the table's indexes. Plans of evaluators therefore use none
- * (start-options.ts), and where uniqueness decides (ON CONFLICT) the unique indexes are built after loading.
+ * What is given up: loaded rows are not in the table's indexes. Plans of evaluators therefore see none
+ * (wasm-hooks.ts, hideIndexes), and where uniqueness decides (ON CONFLICT) the unique indexes are built after loading.
  */
 
 import { BackendType } from '#net/pgwire/backend.js'

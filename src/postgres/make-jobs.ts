@@ -1,6 +1,7 @@
 /** From the contract's terms to jobs of an instance. */
 import type { CatalogSnapshot, DdlEntry, Evaluation, SessionSettings } from '#postgres/contract.js'
 import type { DdlStep, EvaluateJob, JobSettings } from '#postgres/jobs.js'
+import { ownCopy } from '#postgres/messages.js'
 import { prepareDdl } from '#postgres/table-options.js'
 
 /** Settings that change what a DDL statement makes: names, constants, owners. */
@@ -46,19 +47,23 @@ export function ddlSteps(entries: readonly DdlEntry[]): DdlStep[] {
   })
 }
 
+/** Bytes in the job are copies: they are moved to the instance's thread. */
 export function evaluateJob(evaluation: Evaluation, catalog: CatalogSnapshot): EvaluateJob {
   const { statement, loads, sequences, sessionSequences, captureTables, copyData } = evaluation
   return {
     kind: 'evaluate',
-    statement: { ...statement },
+    statement: {
+      ...statement,
+      parameters: statement.parameters.map((value) => (value === null ? null : ownCopy(value))),
+    },
     settings: jobSettings(evaluation.settings),
     pendingDdl: ddlSteps(evaluation.pendingDdl),
-    loads,
+    loads: loads.map((load) => ({ ...load, tuples: ownCopy(load.tuples) })),
     sequences,
     sessionSequences,
     transactionStartMs: evaluation.transactionStartMs,
     captureTables,
-    copyData,
+    copyData: copyData === undefined ? undefined : ownCopy(copyData),
     needsKeys: captureTables.length > 0 && needsKeys(evaluation, catalog),
   }
 }

@@ -49,3 +49,11 @@ export function copyInMessages(sql: string, data: readonly Uint8Array[]): Uint8A
 export function copyInTuples(sql: string, tuples: Uint8Array): Uint8Array {
   return copyInMessages(sql, [copySignature, tuples, copyTrailer])
 }
+
+/**
+ * A copy in memory of its own. To post a view to another thread copies all of the memory behind it, and slice() of a
+ * Buffer is a view.
+ */
+export function ownCopy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes)
+}

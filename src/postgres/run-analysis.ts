@@ -65,7 +65,7 @@ export function explainStatement(embedded: Embedded, statement: Statement): stri
     const query = new ByteWriter()
     writeQuery(
       query,
-      `SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_indexscan = off;
+      `SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off;
        SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off;
        EXPLAIN (VERBOSE, FORMAT JSON, COSTS OFF) EXECUTE ${statementName}${nulls}`,
     )

@@ -16,7 +16,7 @@ export async function runCancellable(
   }
   signal.addEventListener('abort', cancel, { once: true })
   try {
-    return await instance.call(job)
+    return await instance.call(job, ownedBuffers(job))
   } finally {
     signal.removeEventListener('abort', cancel)
   }
@@ -26,4 +26,11 @@ export function cancelReason(signal: AbortSignal): DatabaseError {
   return signal.reason instanceof DatabaseError
     ? signal.reason
     : new DatabaseError(SqlState.queryCanceled, 'canceling statement due to user request')
+}
+
+/** Moving costs a little for each: only what is large. */
+function ownedBuffers({ loads, copyData }: EvaluateJob): ArrayBuffer[] {
+  const arrays = loads.map(({ tuples }) => tuples)
+  if (copyData !== undefined) arrays.push(copyData)
+  return arrays.filter((a) => a.byteLength > 16_384).map((a) => a.buffer as ArrayBuffer)
 }

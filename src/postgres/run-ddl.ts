@@ -7,6 +7,7 @@ import { BackendType } from '#net/pgwire/backend.js'
 import { BackendMessages, parseCommandComplete } from '#net/pgwire/backend-parse.js'
 import type { Embedded } from '#postgres/embedded.js'
 import type { DdlStep, OptionsEdit } from '#postgres/jobs.js'
+import { ownCopy } from '#postgres/messages.js'
 import { isTableOption } from '#postgres/option-names.js'
 import { quoteLiteral } from '#postgres/quote.js'
 import { becomeSuperuser, becomeUser } from '#postgres/session-settings.js'
@@ -64,7 +65,7 @@ function readOutcome(answer: Uint8Array): Omit<DdlOutcome, 'firstOid'> {
   let commandTag = ''
   const messages = new BackendMessages(answer)
   while (messages.next()) {
-    if (messages.type === BackendType.noticeResponse) notices.push(messages.message().slice())
+    if (messages.type === BackendType.noticeResponse) notices.push(ownCopy(messages.message()))
     if (messages.type === BackendType.commandComplete) {
       commandTag = parseCommandComplete(messages.payload())
     }

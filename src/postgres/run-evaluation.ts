@@ -20,6 +20,7 @@ import { mayComeFromMissingRows, runStatement } from '#postgres/run-statement.js
 import { Sequences } from '#postgres/sequence-state.js'
 import { becomeSuperuser, becomeUser, type SettingsState } from '#postgres/session-settings.js'
 import type { InstanceKind } from '#postgres/start-options.js'
+import { TableNames } from '#postgres/table-names.js'
 import type { TrialTraces } from '#postgres/trial-traces.js'
 
 // A heap that only grows makes every scan read dead rows; VACUUM costs about 0.4 ms.
@@ -31,7 +32,7 @@ export class Evaluations {
   readonly #settings: SettingsState
   readonly #loaders: Loaders | undefined
   readonly #sequences: Sequences
-  readonly #tableNames = new Map<number, string>()
+  readonly #names: TableNames
   /** Dead rows by table since its last VACUUM; captured ones count as full. */
   readonly #deadRows = new Map<number, number>()
   #runCount = 0
@@ -44,6 +45,7 @@ export class Evaluations {
     traces: TrialTraces,
   ) {
     this.#traces = traces
+    this.#names = new TableNames(embedded)
     this.#embedded = embedded
     this.#settings = settings
     this.#loaders = kind === 'evaluator' ? new Loaders(embedded) : undefined
@@ -54,7 +56,7 @@ export class Evaluations {
   forget(): void {
     this.#loaders?.forget()
     this.#sequences.forget()
-    this.#tableNames.clear()
+    this.#names.forget()
     this.#deadRows.clear()
   }
 
@@ -64,16 +66,23 @@ export class Evaluations {
     this.#settings.apply(job.settings)
     this.#prepare(job)
     embedded.hooks.withClock(job.transactionStartMs, () => embedded.run('BEGIN'))
-    let failed = true
+    let result: EvaluationResult | undefined
     try {
-      const result = this.#inTransaction(job)
-      failed = false
-      return result
+      result = this.#inTransaction(job)
     } finally {
-      if (job.pendingDdl.length > 0) this.#traces.note(failed)
-      embedded.run('ROLLBACK; DISCARD SEQUENCES')
-      this.#count(job)
+      if (job.pendingDdl.length > 0) this.#traces.note(result === undefined)
+      embedded.run('ROLLBACK')
+      this.#count(job, result?.changes ?? [])
     }
+    return { ...result, touchedSequences: this.#movedSequences(job) }
+  }
+
+  #movedSequences(job: EvaluateJob): number[] {
+    if (this.#loaders === undefined) return []
+    const certain = job.sessionSequences.length > 0 || /setval/i.test(job.statement.sql)
+    const moved = this.#sequences.moved(job.sequences, certain)
+    this.#embedded.run('DISCARD SEQUENCES')
+    return moved
   }
 
   /** When nobody waits. */
@@ -104,8 +113,8 @@ export class Evaluations {
       for (const step of job.pendingDdl) runDdlStep(embedded, step)
       if (this.#loaders !== undefined) {
         embedded.run(afterDdl)
-        const loaded = job.loads.filter(({ rowCount }) => rowCount > 0)
-        this.#loaders.prepareInTransaction(loaded.map(({ tableOid }) => tableOid))
+        const used = job.loads.filter(({ rowCount }) => rowCount > 0)
+        this.#loaders.prepareInTransaction(used.map(({ tableOid }) => tableOid))
       }
     }
     for (const load of job.loads) loadRows(embedded, load)
@@ -115,76 +124,69 @@ export class Evaluations {
     if (become !== '') embedded.run(become)
     embedded.hooks.takeTouchedRelations()
     const answer = runStatement(embedded, job.statement, job.copyData)
-    const touchedUnloaded = this.#touchedUnloaded(job)
-    if (answer.error !== undefined) {
-      if (touchedUnloaded.length === 0 || !mayComeFromMissingRows(answer.error)) throw answer.error
-      return { ...answer, changes: [], sequences: job.sequences, touchedUnloaded }
+    const { read, written } = embedded.hooks.takeTouchedRelations()
+    const touchedUnloaded = this.#unloaded(job, read)
+    const { error, ...rest } = answer
+    if (error !== undefined && (touchedUnloaded.length === 0 || !mayComeFromMissingRows(error))) {
+      throw error
     }
-    const changes: TableChange[] = []
     let sequences = job.sequences
-    if (bases.length > 0 || job.sequences.length > 0) {
+    const changes: TableChange[] = []
+    if (error === undefined && (written.length > 0 || job.sequences.length > 0)) {
+      // What is deferred to a commit would never be checked.
+      if (written.length > 0) embedded.run('SET CONSTRAINTS ALL IMMEDIATE')
+      written.push(...embedded.hooks.takeTouchedRelations().written)
       if (become !== '') embedded.run(becomeSuperuser)
       sequences = this.#sequences.read(job.sequences)
-      for (const base of bases) {
-        const change = captureChange(embedded, base)
-        if (change !== undefined) changes.push(change)
-      }
+      changes.push(...this.#changes(job, bases, written))
     }
-    const { rowDescription, dataRows, rowCount, commandTag, notices } = answer
-    return {
-      rowDescription,
-      dataRows,
-      rowCount,
-      commandTag,
-      notices,
-      changes,
-      sequences,
-      touchedUnloaded,
-    }
+    return { ...rest, changes, sequences, touchedUnloaded }
   }
 
   #captureBases(job: EvaluateJob): CaptureBase[] {
-    const pending = job.pendingDdl.length > 0
-    this.#learnNames(job.captureTables, pending)
-    return job.captureTables.map((oid) => {
+    if (this.#loaders === undefined) return []
+    if (job.pendingDdl.length > 0) this.#names.forget()
+    return this.#names.leavesOf(job.captureTables).map((oid) => {
       const rowCount = job.loads.find(({ tableOid }) => tableOid === oid)?.rowCount ?? 0
-      const name = this.#tableNames.get(oid) ?? ''
       if (job.needsKeys && rowCount > 0) {
         for (const index of this.#embedded.column(keyIndexesOf(oid))) {
           this.#embedded.run(`REINDEX INDEX ${index}`)
         }
         this.#traces.noteFiles()
       }
-      return captureBase(this.#embedded, oid, name, rowCount)
+      return captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', rowCount)
     })
   }
 
-  #learnNames(oids: readonly number[], pending: boolean): void {
-    if (pending) this.#tableNames.clear()
-    const unknown = oids.filter((oid) => !this.#tableNames.has(oid))
-    if (unknown.length === 0) return
-    const rows = this.#embedded.column(
-      `SELECT c.oid::int8 || ' ' || format('%I.%I', nspname, relname) FROM pg_class c
-         JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid IN (${unknown.join(', ')})`,
-    )
-    for (const row of rows) {
-      const [oid = '', ...name] = (row ?? '').split(' ')
-      this.#tableNames.set(Number(oid), name.join(' '))
-    }
-  }
-
-  #touchedUnloaded(job: EvaluateJob): number[] {
+  /** Also of tables that nobody expected to be written (triggers), if no rows were loaded into them. */
+  #changes(
+    job: EvaluateJob,
+    bases: readonly CaptureBase[],
+    written: readonly number[],
+  ): TableChange[] {
     if (this.#loaders === undefined) return []
-    const touched = this.#embedded.hooks.takeTouchedRelations()
-    return touched.filter((oid) => !job.loads.some(({ tableOid }) => tableOid === oid))
+    const more = this.#names
+      .leavesOf(written)
+      .filter((oid) => !bases.some(({ tableOid }) => tableOid === oid))
+      .filter((oid) => !job.loads.some((load) => load.tableOid === oid && load.rowCount > 0))
+      .map((oid) => captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', 0))
+    return [...bases, ...more]
+      .map((base) => captureChange(this.#embedded, base))
+      .filter((change) => change !== undefined)
   }
 
-  #count(job: EvaluateJob): void {
+  #unloaded(job: EvaluateJob, read: readonly number[]): number[] {
+    if (this.#loaders === undefined) return []
+    return read.filter((oid) => !job.loads.some(({ tableOid }) => tableOid === oid))
+  }
+
+  #count(job: EvaluateJob, changes: readonly TableChange[]): void {
     this.#runCount += 1
-    if (job.pendingDdl.length > 0) this.#tableNames.clear()
+    if (job.pendingDdl.length > 0) this.#names.forget()
     for (const { tableOid, rowCount } of job.loads) {
       if (rowCount > 0) this.#addDead(tableOid, rowCount)
     }
+    for (const { tableOid, insertedCount } of changes) this.#addDead(tableOid, insertedCount)
     for (const oid of job.captureTables) {
       // Emptied soon after, so that the next statement on the table need not wait for it.
       const hadRows = job.loads.some(({ tableOid, rowCount }) => tableOid === oid && rowCount > 0)
@@ -197,9 +199,8 @@ export class Evaluations {
   }
 
   #vacuum(oids: readonly number[]): void {
-    this.#learnNames(oids, false)
     for (const oid of oids) {
-      const name = this.#tableNames.get(oid)
+      const name = this.#names.nameOf(oid)
       // Two relations share the file: the table's own VACUUM empties it. Tables of rolled-back DDL have no name.
       if (name !== undefined) this.#embedded.run(`VACUUM (INDEX_CLEANUP ON, TRUNCATE ON) ${name}`)
       this.#deadRows.delete(oid)

@@ -5,7 +5,7 @@ import { BackendMessages, parseCommandComplete } from '#net/pgwire/backend-parse
 import { parseErrorResponse } from '#net/pgwire/error-response.js'
 import type { BoundStatement } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
-import { copyInMessages, extendedMessages } from '#postgres/messages.js'
+import { copyInMessages, extendedMessages, ownCopy } from '#postgres/messages.js'
 
 export interface StatementAnswer {
   readonly rowDescription: Uint8Array | undefined
@@ -38,27 +38,20 @@ function readAnswer(answer: Uint8Array): StatementAnswer {
   const runs: { start: number; end: number }[] = []
   const messages = new BackendMessages(answer)
   while (messages.next()) {
-    switch (messages.type) {
-      case BackendType.dataRow:
-      case BackendType.copyData: {
-        rowCount += 1
-        const run = runs.at(-1)
-        if (run !== undefined && run.end === messages.start) run.end = messages.end
-        else runs.push({ start: messages.start, end: messages.end })
-        break
-      }
-      case BackendType.rowDescription:
-        rowDescription = messages.message().slice()
-        break
-      case BackendType.commandComplete:
-        commandTag = parseCommandComplete(messages.payload())
-        break
-      case BackendType.noticeResponse:
-        notices.push(messages.message().slice())
-        break
-      case BackendType.errorResponse:
-        error ??= parseErrorResponse(messages.payload())
-        break
+    const { type } = messages
+    if (type === BackendType.dataRow || type === BackendType.copyData) {
+      rowCount += 1
+      const run = runs.at(-1)
+      if (run !== undefined && run.end === messages.start) run.end = messages.end
+      else runs.push({ start: messages.start, end: messages.end })
+    } else if (type === BackendType.rowDescription) {
+      rowDescription = ownCopy(messages.message())
+    } else if (type === BackendType.commandComplete) {
+      commandTag = parseCommandComplete(messages.payload())
+    } else if (type === BackendType.noticeResponse) {
+      notices.push(ownCopy(messages.message()))
+    } else if (type === BackendType.errorResponse) {
+      error ??= parseErrorResponse(messages.payload())
     }
   }
   return { rowDescription, dataRows: joined(answer, runs), rowCount, commandTag, notices, error }

@@ -2,8 +2,11 @@
  * Gives an instance the state of sequences and reads it back. setval with is_called = true would also set what currval()
  * answers, so that a sequence is put before its next value instead: (last + increment, not called).
  */
+
+import { BackendType } from '#net/pgwire/backend.js'
+import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import type { SequenceState } from '#postgres/contract.js'
-import type { Embedded } from '#postgres/embedded.js'
+import { type Embedded, queryMessage } from '#postgres/embedded.js'
 
 interface Shape {
   readonly increment: bigint
@@ -14,6 +17,8 @@ interface Shape {
 export class Sequences {
   readonly #embedded: Embedded
   readonly #shapes = new Map<number, Shape>()
+  /** 'value called' of every sequence as it was last left; none: never used. */
+  readonly #left = new Map<number, string>()
 
   constructor(embedded: Embedded) {
     this.#embedded = embedded
@@ -54,6 +59,27 @@ export class Sequences {
     })
   }
 
+  /**
+   * After the rollback, which sequences do not take part in: those that moved without having been given. lastval() fails
+   * cheaply if nextval was never called.
+   */
+  moved(given: readonly SequenceState[], certain: boolean): number[] {
+    if (!certain && !answers(this.#embedded.exchange(queryMessage('SELECT lastval()')))) return []
+    const rows = this.#embedded.column(
+      `SELECT concat_ws(' ', seqrelid::int8, d.last_value, d.is_called)
+         FROM pg_sequence, pg_get_sequence_data(seqrelid) d WHERE d.is_called`,
+    )
+    const out: number[] = []
+    for (const row of rows) {
+      const [oid = '', ...state] = (row ?? '').split(' ')
+      const text = state.join(' ')
+      if (this.#left.get(Number(oid)) === text) continue
+      this.#left.set(Number(oid), text)
+      if (!given.some((sequence) => sequence.oid === Number(oid))) out.push(Number(oid))
+    }
+    return out
+  }
+
   #positioned(state: SequenceState): SequenceState {
     const shape = this.#shapes.get(state.oid)
     if (!state.isCalled || shape === undefined) return state
@@ -79,4 +105,10 @@ export class Sequences {
       })
     }
   }
+}
+
+function answers(bytes: Uint8Array): boolean {
+  const messages = new BackendMessages(bytes)
+  while (messages.next()) if (messages.type === BackendType.errorResponse) return false
+  return true
 }

@@ -3,20 +3,14 @@
 import type { Embedded } from '#postgres/embedded.js'
 import type { JobSettings } from '#postgres/jobs.js'
 import { quoteIdentifier, quoteLiteral } from '#postgres/quote.js'
-import {
-  type InstanceKind,
-  withheldEvaluatorSettings,
-  withheldSettings,
-} from '#postgres/start-options.js'
+import { withheldSettings } from '#postgres/start-options.js'
 
 export class SettingsState {
   readonly #embedded: Embedded
-  readonly #kind: InstanceKind
   #key = ''
 
-  constructor(embedded: Embedded, kind: InstanceKind) {
+  constructor(embedded: Embedded) {
     this.#embedded = embedded
-    this.#kind = kind
   }
 
   /** Outside a transaction. @throws DatabaseError for a value PostgreSQL refuses */
@@ -24,17 +18,10 @@ export class SettingsState {
     if (settings.key === this.#key) return
     this.#key = ''
     const calls = settings.gucs
-      .filter(([name]) => !this.#withheld(name))
+      .filter(([name]) => !withheldSettings.has(name))
       .map(([name, value]) => `set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`)
     this.#embedded.run(calls.length === 0 ? 'RESET ALL' : `RESET ALL; SELECT ${calls.join(', ')}`)
     this.#key = settings.key
-  }
-
-  #withheld(name: string): boolean {
-    return (
-      withheldSettings.has(name) ||
-      (this.#kind === 'evaluator' && withheldEvaluatorSettings.has(name))
-    )
   }
 }
 

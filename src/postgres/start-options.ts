@@ -30,13 +30,6 @@ const settings: Readonly<Record<string, string>> = {
   max_stack_depth: '2MB',
 }
 
-/** Evaluators: rows loaded are not in indexes, so that no plan may read one (load-rows.ts). */
-const evaluatorSettings: Readonly<Record<string, string>> = {
-  enable_indexscan: 'off',
-  enable_indexonlyscan: 'off',
-  enable_bitmapscan: 'off',
-}
-
 /** Settings of a session that never reach an instance: the proxy's business, or unsafe here. */
 export const withheldSettings: ReadonlySet<string> = new Set([
   'client_encoding',
@@ -58,19 +51,13 @@ export const withheldSettings: ReadonlySet<string> = new Set([
   'plan_cache_mode',
   'max_stack_depth',
   'log_statement',
-  'client_min_messages_internal',
 ])
-
-export const withheldEvaluatorSettings: ReadonlySet<string> = new Set(
-  Object.keys(evaluatorSettings),
-)
 
 export type InstanceKind = 'catalog' | 'evaluator'
 
 /** Arguments of `postgres --single`; -F no fsync, -O system tables may change, -j no newline as delimiter. */
-export function startParameters(kind: InstanceKind): string[] {
-  const all = kind === 'evaluator' ? { ...settings, ...evaluatorSettings } : settings
+export function startParameters(): string[] {
   const out = ['--single', '-F', '-O', '-j']
-  for (const [name, value] of Object.entries(all)) out.push('-c', `${name}=${value}`)
+  for (const [name, value] of Object.entries(settings)) out.push('-c', `${name}=${value}`)
   return out
 }

@@ -7,6 +7,7 @@
  *   List                  0 tag, 4 int length, 8 int max, 12 ListCell *elements         nodes/pg_list.h
  *   RangeTblEntry         0 tag, 12 rtekind, 16 Oid relid, 20 bool inh, 21 char relkind, 24 lockmode,
  *                         28 Index perminfoindex                                        nodes/parsenodes.h
+ *   RelOptInfo            108 List *indexlist                                           nodes/pathnodes.h
  *   RTEPermissionInfo     0 tag, 4 Oid relid, 8 bool inh, 16 uint64 requiredPerms        nodes/parsenodes.h
  */
 import type { PGlite } from '@electric-sql/pglite'
@@ -16,15 +17,27 @@ export interface WasmHooks {
   getNextOid(): number
   /** The counter that OIDs of new objects and files come from. */
   setNextOid(oid: number): void
-  /** Relations (OID of user tables) whose rows the executor was asked to read since the last call. */
-  takeTouchedRelations(): number[]
+  /** User tables whose rows the executor was asked to read or write since the last call. */
+  takeTouchedRelations(): TouchedRelations
+  /** From now on no plan uses an index of a user's table: rows loaded are in none (load-rows.ts). */
+  hideIndexes(): void
+  /** The trap, exit or stack overflow that PGlite has caught and kept to itself: the instance is dead. */
+  readonly fatal: unknown
   /** Runs `work` with PostgreSQL's clock standing at `unixMs`; the instance's own clock if undefined. */
   withClock<T>(unixMs: number | undefined, work: () => T): T
+}
+
+export interface TouchedRelations {
+  /** Tables and leaf partitions; the target of an INSERT is not read by it. */
+  readonly read: number[]
+  /** Targets of INSERT, UPDATE, DELETE, MERGE, and of locking clauses; partitioned tables too. */
+  readonly written: number[]
 }
 
 const firstUserOid = 16384
 const aclInsert = 1
 const aclReads = 2 | 4 | 8 // ACL_SELECT, ACL_UPDATE, ACL_DELETE
+const aclWrites = 1 | 4 | 8
 
 type Module = PGlite['Module']
 
@@ -45,7 +58,7 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
   // The memory grows and its buffer is replaced: a view is made anew for every use.
   const memory = (): DataView => new DataView(memoryOf(module).buffer)
   const transam = memory().getUint32(address('_TransamVariables'), true)
-  const touched = new Set<number>()
+  const touched = { read: new Set<number>(), written: new Set<number>() }
   const record = (rangeTable: number, permissions: number): number => {
     recordTouched(memory(), rangeTable, permissions, touched)
     return 1
@@ -53,12 +66,26 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
   const callback = module.addFunction(record as (a: number, b: number) => void, 'iiii')
   memory().setUint32(address('_ExecutorCheckPerms_hook'), callback, true)
 
+  const fatal = watchFatal(module)
+  const hideIndexes = (_root: number, relid: number, _parent: number, rel: number): void => {
+    if (relid >= firstUserOid) memory().setUint32(rel + 108, 0, true)
+  }
+
   const hooks: WasmHooks = {
+    get fatal() {
+      return fatal.error
+    },
+    hideIndexes: () => {
+      const hide = module.addFunction(hideIndexes as (a: number, b: number) => void, 'viiii')
+      memory().setUint32(address('_get_relation_info_hook'), hide, true)
+      tryHiding(query)
+    },
     getNextOid: () => memory().getUint32(transam, true),
     setNextOid: (oid) => memory().setUint32(transam, oid, true),
     takeTouchedRelations: () => {
-      const out = [...touched]
-      touched.clear()
+      const out = { read: [...touched.read], written: [...touched.written] }
+      touched.read.clear()
+      touched.written.clear()
       return out
     },
     withClock: (unixMs, work) => {
@@ -84,7 +111,7 @@ function recordTouched(
   view: DataView,
   rangeTable: number,
   permissions: number,
-  out: Set<number>,
+  out: { readonly read: Set<number>; readonly written: Set<number> },
 ): void {
   if (rangeTable === 0) return
   const count = view.getInt32(rangeTable + 4, true)
@@ -93,24 +120,65 @@ function recordTouched(
     const entry = view.getUint32(elements + 4 * i, true)
     const relid = view.getUint32(entry + 16, true)
     if (view.getInt32(entry + 12, true) !== 0 || relid < firstUserOid) continue
-    const relkind = view.getUint8(entry + 21)
-    if (relkind !== 0x72 && relkind !== 0x6d) continue // 'r' table, 'm' materialized view
     const permission = view.getUint32(entry + 28, true)
+    let required = aclReads & ~aclWrites
     if (permission > 0 && permissions !== 0) {
       const info = view.getUint32(
         view.getUint32(permissions + 12, true) + 4 * (permission - 1),
         true,
       )
-      const required = view.getUint32(info + 16, true)
-      if ((required & aclInsert) !== 0 && (required & aclReads & ~2) === 0) continue
-      if ((required & aclReads) === 0) continue
+      required = view.getUint32(info + 16, true)
     }
-    out.add(relid)
+    if ((required & aclWrites) !== 0) out.written.add(relid)
+    const relkind = view.getUint8(entry + 21)
+    if (relkind !== 0x72 && relkind !== 0x6d) continue // 'r' table, 'm' materialized view
+    const insertsOnly = (required & aclInsert) !== 0 && (required & aclWrites) === aclInsert
+    if ((required & aclReads) !== 0 && !insertsOnly) out.read.add(relid)
   }
 }
 
 /** OIDs that no user object gets: for what an instance makes for itself. */
 export const firstPrivateOid = 4_000_000_000
+
+/** PostgreSQL's siglongjmp to its main loop: PGlite exits the call with this status. pglitec.c, POSTGRES_MAIN_LONGJMP */
+const longjmpStatus = 100
+
+/**
+ * PGlite takes any exception for an error that PostgreSQL has handled and goes on with an instance that is none any
+ * more. Ours is noted, and thrown again where PGlite calls out before it goes on.
+ */
+function watchFatal(module: Module): { error: unknown } {
+  const state: { error: unknown } = { error: undefined }
+  const open = module as unknown as {
+    _PostgresMainLoopOnce: () => void
+    stackRestore: (pointer: number) => void
+  }
+  const { _PostgresMainLoopOnce: runOnce, stackRestore } = open
+  open._PostgresMainLoopOnce = () => {
+    try {
+      runOnce()
+    } catch (error) {
+      if ((error as { status?: number }).status !== longjmpStatus) state.error ??= error
+      throw error
+    }
+  }
+  open.stackRestore = (pointer) => {
+    if (state.error !== undefined) throw state.error
+    stackRestore(pointer)
+  }
+  return state
+}
+
+function tryHiding(query: (sql: string) => (string | null)[]): void {
+  query('BEGIN; CREATE SCHEMA elanus_probe; CREATE TABLE elanus_probe.p (a int PRIMARY KEY)')
+  const plan = query(
+    'SET LOCAL enable_seqscan = off; EXPLAIN (COSTS OFF) SELECT FROM elanus_probe.p WHERE a = 1',
+  )
+  query('ROLLBACK')
+  if (!plan[0]?.startsWith('Seq Scan')) {
+    throw new InvariantError('wasm-hooks', `indexes are not hidden: ${plan}`)
+  }
+}
 
 function tryHooks(hooks: WasmHooks, query: (sql: string) => (string | null)[]): void {
   const oid = hooks.getNextOid()
@@ -132,11 +200,13 @@ function tryHooks(hooks: WasmHooks, query: (sql: string) => (string | null)[]): 
   const works =
     probe > wanted &&
     probe < wanted + 10 &&
-    afterInsert.length === 0 &&
-    afterSelect.length === 1 &&
-    afterSelect[0] === probe &&
+    `${afterInsert.read}/${afterInsert.written}` === `/${probe}` &&
+    `${afterSelect.read}/${afterSelect.written}` === `${probe}/` &&
     at === '1000000000.123456'
   if (!works) {
-    throw new InvariantError('wasm-hooks', `probe ${probe}, ${afterInsert}, ${afterSelect}, ${at}`)
+    throw new InvariantError(
+      'wasm-hooks',
+      `${JSON.stringify({ probe, afterInsert, afterSelect, at })}`,
+    )
   }
 }
