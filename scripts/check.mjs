@@ -22,7 +22,11 @@ const checks = [
     command: 'dependency-cruiser/bin/dependency-cruise.mjs',
     args: ['src', '--config', '.dependency-cruiser.cjs', '--output-type', 'err'],
   },
-  { name: 'dead code', command: 'knip/bin/knip.js', args: ['--no-progress'] },
+  {
+    name: 'dead code',
+    command: 'knip/bin/knip.js',
+    args: ['--no-progress', '--tsConfig', 'tsconfig.build.json'],
+  },
   {
     name: 'settings in README',
     command: 'tsx/dist/cli.mjs',

@@ -38,7 +38,7 @@ const stampPath = join(cache, 'set-up.json')
 const lockPath = join(cache, 'set-up.lock')
 const nodeMajorMin = 20
 
-const tests = /\.(test|test-d|bench|conformance|arbitrary)\.ts$/
+const tests = /(\.(test|test-d|bench|conformance|arbitrary|testing)|-fixture)\.ts$/
 
 /** @type {readonly { name: string, inputs: readonly string[], ignore?: RegExp, outputs: readonly string[], run: () => Promise<void> }[]} */
 const steps = [
