@@ -198,25 +198,25 @@ size_t ScanCodes(const ScanInput& input, const HnswIndex& index, const CodeQuery
   size_t k = top->k(), computed = 0;
   if (k == 0) return 0;
   float reach = INFINITY;
+  // Two batches: while one is computed the codes of the next are on their way.
   constexpr size_t kBatch = 32;
-  uint32_t numbers[kBatch + 4];
-  size_t count = 0, lines = std::min<size_t>(index.stride() / 64, 8);
-  auto flush = [&] {
-    computed += count;
-    size_t n = count;
-    while (n % 4) {
-      numbers[n] = numbers[n - 1];
-      n++;
-    }
+  uint32_t batches[2][kBatch + 4];
+  uint32_t* numbers = batches[0];
+  size_t count = 0, waiting = 0, lines = std::min<size_t>(index.stride() / 64, 8);
+  auto compute = [&](uint32_t* batch, size_t size) {
+    computed += size;
+    size_t n = size;
+    for (; n % 4; n++) batch[n] = batch[n - 1];
     for (size_t i = 0; i < n; i += 4) {
       const uint8_t* rows[4];
       float distances[4];
-      for (size_t r = 0; r < 4; r++) rows[r] = index.Code(numbers[i + r]);
+      for (size_t r = 0; r < 4; r++) rows[r] = index.Code(batch[i + r]);
       code.Distances4(rows, distances);
-      for (size_t r = 0; r < 4 && i + r < count; r++) {
+      if (std::min(std::min(distances[0], distances[1]), std::min(distances[2], distances[3])) > reach) continue;
+      for (size_t r = 0; r < 4 && i + r < size; r++) {
         float d = distances[r];
         if (d > reach) continue;
-        candidates.push_back({d, numbers[i + r]});
+        candidates.push_back({d, batch[i + r]});
         if (nearest.size() < k) {
           nearest.push_back(d);
           std::push_heap(nearest.begin(), nearest.end());
@@ -230,6 +230,12 @@ size_t ScanCodes(const ScanInput& input, const HnswIndex& index, const CodeQuery
         if (nearest.size() == k) reach = code.Reach(nearest.front());
       }
     }
+  };
+  auto flush = [&] {
+    uint32_t* other = numbers == batches[0] ? batches[1] : batches[0];
+    if (waiting) compute(other, waiting);
+    waiting = count;
+    numbers = other;
     count = 0;
   };
   ForEachBit(input.passing, 0, input.rows, [&](size_t row) {
@@ -238,20 +244,22 @@ size_t ScanCodes(const ScanInput& input, const HnswIndex& index, const CodeQuery
     numbers[count++] = static_cast<uint32_t>(row);
     if (count == kBatch) flush();
   });
-  if (count) flush();
+  flush();
+  flush();
 
   const float* rows[8];
   double distances[8];
+  uint32_t exact[8];
   size_t at = 0;
   auto finish = [&] {
     PgDistances(*input.query, rows, at, distances);
-    for (size_t i = 0; i < at; i++) top->Add({distances[i], input.segment, numbers[i]});
+    for (size_t i = 0; i < at; i++) top->Add({distances[i], input.segment, exact[i]});
     at = 0;
   };
   for (auto& candidate : candidates) {
     if (candidate.distance > reach) continue;
     rows[at] = input.column->Vector(candidate.row);
-    numbers[at++] = candidate.row;
+    exact[at++] = candidate.row;
     if (at == 8) finish();
   }
   if (at) finish();

@@ -1,19 +1,21 @@
 // One search: all segments in one job, hits merged. Per segment
 //
 //   1. filter, visibility, `allowed` → passing rows (skipped when every row passes)
-//   2. a plan: nothing passes → empty; no index, mode exact, or few passing → exact; else the graph (hnsw/plan.h)
+//   2. a plan: nothing passes → empty; no index, mode exact, or few passing → exact; else the graph (hnsw/search.cc)
 //   3. candidates of the graph get their final distance from the column; exact scans give final ones themselves
 //   4. fewer hits than there must be (a graph may be cut in parts) → exact
 #include <algorithm>
 #include <cmath>
 
-#include "hnsw/plan.h"
 #include "hnsw/search.h"
 #include "request.h"
 #include "scan.h"
 
 namespace elanus {
 namespace {
+
+/** Beyond this k codes are no help: nearly every row would be computed again. */
+constexpr size_t kCodesMost = 4000;
 
 enum class Strategy : uint8_t { kIndex, kExact, kEmpty };
 
@@ -120,11 +122,10 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
   static thread_local std::vector<float> space;
   static thread_local CodeQuery code;
   static thread_local std::vector<Candidate> found;
-  GraphPlan plan = PlanGraph(index, candidates ? reachable : index.indexed(), candidates == nullptr, k, ef);
-  if (plan.kind == GraphPlan::kColumn) return false;
+  if (k > kCodesMost) return false;
   index.ToIndexSpace(query.data(), &space);
   code.Prepare(index.quantizer(), space.data());
-  if (plan.kind == GraphPlan::kCodes) {
+  auto scan_codes = [&] {
     Bitset every;
     const uint64_t* bits = candidates ? candidates->data() : index.in_graph();
     if (!bits) {
@@ -136,19 +137,23 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
     visited_[number] += static_cast<uint32_t>(ScanCodes(scan, index, code, top));
     add_strays();
     return true;
-  }
+  };
+  size_t beam = std::max(ef, k);
+  if (PrefersScan(index, reachable, candidates == nullptr, k, beam)) return scan_codes();
 
   found.clear();
   GraphQuery graph;
   graph.code = &code;
+  graph.k = k;
+  graph.ef = beam;
   graph.passing = candidates ? candidates->data() : nullptr;
-  graph.walk = plan.walk;
-  graph.beam = plan.beam;
-  graph.results = plan.results;
-  visited_[number] += static_cast<uint32_t>(SearchGraph(index, graph, &found));
-  // Codes order nearly right: of the nearest `rerank`, the final distances are taken.
-  if (found.size() > plan.rerank) found.resize(plan.rerank);
-  if (found.size() < std::min(k, reachable)) return false;
+  graph.passing_count = reachable;
+  size_t visited = 0;
+  GraphOutcome outcome = SearchGraph(index, graph, &found, &visited);
+  visited_[number] += static_cast<uint32_t>(visited);
+  if (outcome == GraphOutcome::kScanCodes || found.size() < std::min(k, reachable)) return scan_codes();
+  // Codes order nearly right: of the nearest of them, the final distances are taken.
+  if (size_t rerank = std::max<size_t>(30, k + k / 2 + 10); found.size() > rerank) found.resize(rerank);
   const float* rows[32];
   double distances[32];
   for (size_t i = 0; i < found.size(); i += 32) {

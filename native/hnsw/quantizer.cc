@@ -9,7 +9,7 @@ namespace elanus {
 CodeLayout MakeCodeLayout(Metric metric, size_t dimensions) {
   CodeLayout layout;
   layout.dimensions = dimensions;
-  layout.padded = (dimensions + 31) / 32 * 32;
+  layout.padded = (dimensions + 63) / 64 * 64;
   layout.norm_offset = (dimensions + 3) / 4 * 4;
   size_t used = metric == Metric::kL2 ? std::max(layout.padded, layout.norm_offset + 4) : layout.padded;
   layout.stride = (used + 63) / 64 * 64;
@@ -28,7 +28,7 @@ float Quantizer::Encode(const float* row, uint8_t* out) const {
       residual += std::fabs(x - c * step_[i]);
     } else {
       c = std::clamp(c, -127.f, 127.f);
-      out[i] = static_cast<uint8_t>(static_cast<int8_t>(c));
+      out[i] = static_cast<uint8_t>(static_cast<int>(c) + 128);
       double off = static_cast<double>(x) - static_cast<double>(c) * step_[i];
       residual += off * off;
       norm += static_cast<double>(c * step_[i]) * (c * step_[i]);
@@ -69,8 +69,10 @@ void CodeQuery::Prepare(const Quantizer& quantizer, const float* query) {
     return;
   }
 
-  // w[i] is what multiplies code[i]; its int16 form must not let the sum of dim products with +-127 leave int32.
-  words_.assign(padded_, 0);
+  // w[i] is what multiplies code[i] - 128; as 14 bits, and so that the sum of dim products with codes stays in int32.
+  words_.assign(padded_ * 2, 0);  // the words, then their upper and lower parts as bytes
+  auto* upper = reinterpret_cast<int8_t*>(words_.data() + padded_);
+  auto* lower = upper + padded_;
   double bias = 0, norm = 0;
   float largest = 0;
   double sum = 0;
@@ -83,27 +85,32 @@ void CodeQuery::Prepare(const Quantizer& quantizer, const float* query) {
     bias += static_cast<double>(query[i]) * middle[i];
   }
   double multiply = 0;
-  if (largest > 0 && std::isfinite(largest)) multiply = std::min(32767.0 / largest, 2.0e9 / 128 / sum);
+  if (largest > 0 && std::isfinite(largest)) multiply = std::min(16256.0 / largest, 2.0e9 / 256 / sum);
   double off = 0;
+  int64_t total = 0;
   for (size_t i = 0; i < dim && multiply > 0; i++) {
     float q = metric_ == Metric::kL2 ? query[i] - middle[i] : query[i];
     double w = static_cast<double>(q) * step[i] * multiply;
     double rounded = std::nearbyint(w);
-    words_[i] = static_cast<int16_t>(rounded);
+    int word = static_cast<int>(rounded), high = (word + 64) >> 7;  // lower part: -64..63
+    words_[i] = static_cast<int16_t>(word);
+    upper[i] = static_cast<int8_t>(high);
+    lower[i] = static_cast<int8_t>(word - 128 * high);
+    total += word;
     off += std::fabs(w - rounded);
   }
   double unit = multiply > 0 ? 1 / multiply : 0;
-  double rounding = off * 127 * unit;
+  double rounding = off * 127 * unit, offset = 128.0 * static_cast<double>(total) * unit;
   if (metric_ == Metric::kL2) {
-    base_ = static_cast<float>(norm);
+    base_ = static_cast<float>(norm + 2 * offset);
     scale_ = static_cast<float>(-2 * unit);
     slack_ = quantizer.residual();
-    rounding_ = static_cast<float>(2 * rounding + norm * 1e-6);
+    rounding_ = static_cast<float>(2 * rounding + (norm + 2 * std::fabs(offset)) * 1e-6);
   } else {
-    base_ = static_cast<float>(-bias);
+    base_ = static_cast<float>(offset - bias);
     scale_ = static_cast<float>(-unit);
     slack_ = static_cast<float>(std::sqrt(norm) * quantizer.residual());
-    rounding_ = static_cast<float>(rounding + std::fabs(bias) * 1e-6);
+    rounding_ = static_cast<float>(rounding + (std::fabs(bias) + std::fabs(offset)) * 1e-6);
   }
 }
 

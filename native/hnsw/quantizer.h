@@ -1,13 +1,14 @@
 // 8-bit codes of vectors: what the graph search traverses.
 //
-// A row x is seen as x[i] ~ middle[i] + step[i] * code[i].
+// Codes are unsigned bytes. A row x is seen as
 //
-//   l2, inner, cosine   code is int8 (-127..127), a step per dimension. The dot product with a query is
-//                       q.middle + sum(q[i] * step[i] * code[i]); the products q[i] * step[i] are rounded to int16 with
-//                       one scale, so that the sum is integer arithmetic. l2 comes from it by |q|2 - 2 q.x + |x|2 around
-//                       the middle; |x|2 of the decoded row is a float32 kept in the row.
-//   l1                  code is uint8 (0..255), one step for all dimensions: sums of absolute differences of bytes.
-//                       Query values outside of a dimension's range are clamped: that adds the same to every row.
+//   l2, inner, cosine   x[i] ~ middle[i] + step[i] * (code[i] - 128), code 1..255, a step per dimension. The dot product with a query is
+//                       q.middle + sum(q[i] * step[i] * (code[i] - 128)); the products q[i] * step[i] are rounded to 14
+//                       bits with one scale, so that the sum is integer arithmetic. l2 comes from it by |q|2 - 2 q.x +
+//                       |x|2 around the middle; |x|2 of the decoded row is a float32 kept in the row.
+//   l1                  x[i] ~ middle[i] + step * code[i], code 0..255, one step for all dimensions: sums of absolute
+//                       differences of bytes. Query values outside of a dimension's range are clamped: that adds the
+//                       same to every row.
 //
 //   row, `stride` bytes (a multiple of 64):
 //     0                 dimensions bytes of code
@@ -25,7 +26,7 @@ namespace elanus {
 
 struct CodeLayout {
   size_t dimensions;
-  size_t padded;  // bytes the kernels read: a multiple of 32
+  size_t padded;  // bytes the kernels read: a multiple of 64
   size_t norm_offset;
   size_t stride;
 };
@@ -64,7 +65,7 @@ class CodeQuery {
       for (int r = 0; r < 4; r++) out[r] = base_ + scale_ * static_cast<float>(sums[r]);
       return;
     }
-    kernels_->codedotx4(words_.data(), reinterpret_cast<const int8_t* const*>(rows), padded_, sums);
+    kernels_->codedotx4(words_.data(), rows, padded_, sums);
     if (metric_ == Metric::kL2) {
       for (int r = 0; r < 4; r++) {
         out[r] = base_ + *reinterpret_cast<const float*>(rows[r] + norm_offset_) + scale_ * static_cast<float>(sums[r]);

@@ -1,12 +1,25 @@
+// Without a condition:
+//
 // 1. Greedy descent through the upper levels.
 // 2. On the base level a beam: rows sorted by distance, each expanded once, nearest first, until none is left in it.
 //    Neighbours not seen yet are collected (their codes prefetched), their distances computed four at a time.
+//
+// With a condition, recall must be at least that, at a cost that stays within a small factor:
+//
+// 1. Descent as above, then scouting: a narrow beam over all rows. It ends near the query and tells the share of rows
+//    passing *there*, which is what matters (a condition may be correlated with the vectors).
+// 2. Where most pass: a beam over all rows, wide enough to hold as many passing ones; passing rows are the results.
+//    Where few pass: a beam over passing rows only, stepping over failing neighbours to theirs (two hops, as ACORN,
+//    https://arxiv.org/abs/2403.04871). Each expansion then sees more rows, so the beam may be narrower than ef where many pass
+//    and must be wider where few do. The widths below were measured (docs/formats/hnsw.md is about bytes; native/bench.mjs measures).
+// 3. Where that would cost more than looking at the codes of all passing rows, the caller is told to do so: exact.
 //
 // Keys are 64 bits: the distance's bits in an order-preserving form above, row << 1 | expanded below: one compare sorts,
 // ties go to the lower row. Links are checked against rows(): damaged ones end a list, nothing worse.
 #include "hnsw/search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace elanus {
@@ -29,8 +42,8 @@ inline uint32_t RowOf(uint64_t key) { return static_cast<uint32_t>(key) >> 1; }
 /** Sorted keys, at most `limit`. */
 class Beam {
  public:
-  Beam(std::vector<uint64_t>& store, size_t limit) : limit_(limit) {
-    if (store.size() < limit + 1) store.resize(limit + 1);
+  Beam(std::vector<uint64_t>& store, size_t limit) : limit_(std::max<size_t>(limit, 1)) {
+    if (store.size() < limit_ + 1) store.resize(limit_ + 1);
     keys_ = store.data();
   }
   size_t size() const { return size_; }
@@ -49,8 +62,8 @@ class Beam {
       at = right ? at + half + 1 : at;
       length = right ? length - half - 1 : half;
     }
-    size_t move = (size_ == limit_ ? limit_ - 1 : size_) - at;
-    std::memmove(keys_ + at + 1, keys_ + at, move * sizeof(uint64_t));
+    size_t last = size_ == limit_ ? limit_ - 1 : size_;
+    if (at < last) std::memmove(keys_ + at + 1, keys_ + at, (last - at) * sizeof(uint64_t));
     keys_[at] = key;
     if (size_ < limit_) size_++;
     return at;
@@ -61,27 +74,119 @@ class Beam {
   size_t size_ = 0, limit_;
 };
 
+/** What the ways cost, in nanoseconds; measured with 2 to 13 cache lines per row. */
+struct Costs {
+  explicit Costs(const HnswIndex& index) : lines(static_cast<double>(index.stride()) / 64) {}
+  double lines;
+  double Scan(size_t rows, size_t passing) const {
+    return static_cast<double>(passing) * (0.6 + 2 * lines) + static_cast<double>(rows) * 0.03;
+  }
+  /** A beam over all rows. */
+  double Through(double beam) const { return beam * 26 * (18 + 10 * lines); }
+  /** A beam over passing rows with steps over failing ones. */
+  double Hop(double beam) const { return beam * (1300 + 40 * (6 + 8 * lines)); }
+};
+
+/** Width of the hop beam for a share passing near the query, as a multiple of ef: measured, with a fifth added. */
+double HopWidth(double share) {
+  struct Point {
+    double share, width;
+  };
+  static constexpr Point kPoints[] = {{0.005, 12}, {0.01, 6}, {0.02, 3}, {0.05, 1.3}, {0.1, 0.9}, {0.2, 0.68}, {0.5, 0.62}, {1, 0.62}};
+  if (share <= kPoints[0].share) return kPoints[0].width;
+  for (size_t i = 1; i < std::size(kPoints); i++) {
+    if (share > kPoints[i].share) continue;
+    double at = std::log(share / kPoints[i - 1].share) / std::log(kPoints[i].share / kPoints[i - 1].share);
+    return kPoints[i - 1].width + at * (kPoints[i].width - kPoints[i - 1].width);
+  }
+  return kPoints[std::size(kPoints) - 1].width;
+}
+
+constexpr size_t kScoutBeam = 12;
+
+/**
+ * Correlated conditions may leave the harder part of the data (measured: the half of words far from a frequent one), whose
+ * recall is below the average that is promised: hence wider beams than random conditions need.
+ */
+constexpr double kThroughMore = 1.75, kEdge = 0.17, kEdgeMost = 2;
+
 class Walker {
  public:
   Walker(const HnswIndex& index, const GraphQuery& query)
       : index_(index), query_(query), s_(GraphScratch::Local()), rows_(static_cast<uint32_t>(index.rows())) {
     if (s_.visited.size() < WordsFor(rows_)) s_.visited.resize(WordsFor(rows_), 0);
-    size_t room = index.base_degree() * (index.base_degree() + 1) + query.seed_count + 8;
+    size_t room = index.base_degree() * (index.base_degree() + 1) + 8;
     if (s_.batch.size() < room) {
       s_.batch.resize(room);
       s_.distances.resize(room);
     }
     lines_ = std::min<size_t>(index.stride() / 64, 8);
   }
-  ~Walker() {
-    for (uint32_t w : s_.touched) s_.visited[w] = 0;
-    s_.touched.clear();
+  ~Walker() { Forget(); }
+
+  void All(std::vector<Candidate>* out) {
+    Beam beam(s_.beam, query_.ef);
+    Begin(&beam);
+    Walk</*kHop=*/false, /*kFilter=*/false>(&beam, nullptr);
+    Emit(&beam, out);
   }
 
-  void Run(std::vector<Candidate>* out);
+  GraphOutcome Filtered(std::vector<Candidate>* out) {
+    Costs costs(index_);
+    double scan = costs.Scan(rows_, query_.passing_count);
+    size_t room = std::max<size_t>(query_.ef * 16, 256);
+    for (size_t width = kScoutBeam;; width *= 8) {
+      Forget();
+      Beam beam(s_.beam, width), found(s_.found, room);
+      Begin(&beam);
+      seen_ = 1;
+      passed_ = Passes(start_);
+      if (passed_) found.Insert(beam.keys()[0]);
+      Walk<false, true>(&beam, &found);
+      if (found.size() > 0) return Widen(&found, costs, scan, out);
+      if (width > 1000 || costs.Through(static_cast<double>(width) * 8) > scan) return GraphOutcome::kScanCodes;
+    }
+  }
+
   size_t computed() const { return computed_; }
 
  private:
+  GraphOutcome Widen(Beam* scouted, const Costs& costs, double scan, std::vector<Candidate>* out) {
+    double ef = static_cast<double>(query_.ef), share = static_cast<double>(passed_) / static_cast<double>(seen_);
+    size_t least = query_.k + query_.k / 4;
+    // Where fewer pass than elsewhere, the nearest passing rows lie at an edge, where shares are mixed and ways are long.
+    double keep = static_cast<double>(query_.passing_count) / static_cast<double>(index_.indexed()), edge = 1;
+    if (share < keep) {
+      edge = std::min(kEdgeMost, std::pow(keep / share, kEdge));
+      share = std::sqrt(share * keep);
+    }
+    double through = ef * kThroughMore * (1 + 1.05 * (1 / share - 1)), hop = std::max<double>(static_cast<double>(least), ef * edge * HopWidth(share));
+    if (std::min(costs.Through(through), costs.Hop(hop)) > scan) return GraphOutcome::kScanCodes;
+    if (share > 0.6) {
+      Forget();
+      Beam beam(s_.beam, static_cast<size_t>(through)), found(s_.found, query_.ef);
+      Begin(&beam);
+      if (Passes(start_)) found.Insert(beam.keys()[0]);
+      Walk<false, true>(&beam, &found);
+      Emit(&found, out);
+      return GraphOutcome::kFound;
+    }
+    // Passing rows that were met are the start. Only they count as seen: failing ones are to be stepped over again.
+    Forget();
+    Beam beam(s_.beam, std::max<size_t>(static_cast<size_t>(hop), 1));
+    for (size_t i = 0; i < scouted->size(); i++) {
+      Visit(RowOf(scouted->keys()[i]));
+      beam.Insert(scouted->keys()[i]);
+    }
+    Walk<true, false>(&beam, nullptr);
+    Emit(&beam, out);
+    return GraphOutcome::kFound;
+  }
+
+  void Forget() {
+    for (uint32_t w : s_.touched) s_.visited[w] = 0;
+    s_.touched.clear();
+  }
   bool Visit(uint32_t row) {
     uint64_t& word = s_.visited[row >> 6];
     uint64_t bit = uint64_t{1} << (row & 63);
@@ -99,34 +204,49 @@ class Walker {
     Prefetch(index_.Code(row), lines_);
     s_.batch[count_++] = row;
   }
+  /** Distances of the batch. */
   void Compute() {
+    if (count_ == 0) return;
+    size_t padded = (count_ + 3) / 4 * 4;
+    for (size_t i = count_; i < padded; i++) s_.batch[i] = s_.batch[count_ - 1];  // kernels take four
     const uint8_t* rows[4];
-    while (count_ % 4 && count_ > 0) {  // pad with the last one: kernels take four
-      s_.batch[count_] = s_.batch[count_ - 1];
-      count_++;
-      padding_++;
-    }
-    for (size_t i = 0; i < count_; i += 4) {
+    for (size_t i = 0; i < padded; i += 4) {
       for (size_t r = 0; r < 4; r++) rows[r] = index_.Code(s_.batch[i + r]);
       query_.code->Distances4(rows, &s_.distances[i]);
     }
-    count_ -= padding_;
-    padding_ = 0;
     computed_ += count_;
   }
-  uint32_t Descend();
+
+  /** Greedy descent; its end is the beam's only row. */
+  void Begin(Beam* beam) {
+    if (start_ == kNoRow) Descend();
+    Visit(start_);
+    beam->Insert(Key(start_distance_, start_));
+  }
+  void Descend();
   void CollectAll(uint32_t row);
   void CollectHop(uint32_t row);
+  template <bool kHop, bool kFilter>
+  void Walk(Beam* beam, Beam* found);
+
+  void Emit(Beam* beam, std::vector<Candidate>* out) {
+    for (size_t i = 0; i < beam->size(); i++) {
+      uint64_t key = beam->keys()[i];
+      out->push_back({Unordered(static_cast<uint32_t>(key >> 32)), RowOf(key)});
+    }
+  }
 
   const HnswIndex& index_;
   const GraphQuery& query_;
   GraphScratch& s_;
   uint32_t rows_;
   size_t lines_;
-  size_t count_ = 0, padding_ = 0, computed_ = 0;
+  size_t count_ = 0, computed_ = 0, passed_ = 0, seen_ = 1;
+  uint32_t start_ = kNoRow;
+  float start_distance_ = 0;
 };
 
-uint32_t Walker::Descend() {
+void Walker::Descend() {
   uint32_t row = index_.header().entry_point;
   float best = query_.code->Distance(index_.Code(row));
   computed_++;
@@ -148,8 +268,8 @@ uint32_t Walker::Descend() {
       }
     }
   }
-  count_ = 0;
-  return row;
+  start_ = row;
+  start_distance_ = best;
 }
 
 void Walker::CollectAll(uint32_t row) {
@@ -188,28 +308,11 @@ void Walker::CollectHop(uint32_t row) {
   }
 }
 
-void Walker::Run(std::vector<Candidate>* out) {
-  if (index_.header().entry_point == kNoRow) return;
-  Beam beam(s_.beam, query_.beam);
-  bool through = query_.walk == Walk::kThrough, hop = query_.walk == Walk::kHop;
-  Beam found(s_.found, through ? query_.results : 1);
-
-  uint32_t start = Descend();
-  Visit(start);
-  Push(start);
-  for (size_t i = 0; i < query_.seed_count; i++) {
-    if (Visit(query_.seeds[i])) Push(query_.seeds[i]);
-  }
-  Compute();
-  for (size_t i = 0; i < count_; i++) {
-    uint64_t key = Key(s_.distances[i], s_.batch[i]);
-    beam.Insert(key);
-    if (through && Passes(s_.batch[i])) found.Insert(key);
-  }
-
+template <bool kHop, bool kFilter>
+void Walker::Walk(Beam* beam, Beam* found) {
   size_t cursor = 0;
-  while (cursor < beam.size()) {
-    uint64_t& key = beam.keys()[cursor];
+  while (cursor < beam->size()) {
+    uint64_t& key = beam->keys()[cursor];
     if (key & 1) {
       cursor++;
       continue;
@@ -217,29 +320,24 @@ void Walker::Run(std::vector<Candidate>* out) {
     key |= 1;
     uint32_t row = RowOf(key);
     count_ = 0;
-    if (hop) {
+    if (kHop) {
       CollectHop(row);
     } else {
       CollectAll(row);
     }
     Compute();
     size_t lowest = cursor + 1;
+    if (kFilter) seen_ += count_;
     for (size_t i = 0; i < count_; i++) {
       uint64_t next = Key(s_.distances[i], s_.batch[i]);
-      if (through && Passes(s_.batch[i])) found.Insert(next);
-      size_t at = beam.Insert(next);
-      lowest = std::min(lowest, at);
+      if (kFilter && Passes(s_.batch[i])) {
+        found->Insert(next);
+        passed_++;
+      }
+      lowest = std::min(lowest, beam->Insert(next));
     }
     cursor = lowest;
-    if (cursor < beam.size()) Prefetch(index_.BaseLinks(RowOf(beam.keys()[cursor])), 2);
-  }
-
-  Beam& result = through ? found : beam;
-  for (size_t i = 0; i < result.size(); i++) {
-    uint64_t key = result.keys()[i];
-    uint32_t row = RowOf(key);
-    if (hop && !Passes(row)) continue;  // where the walk started
-    out->push_back({Unordered(static_cast<uint32_t>(key >> 32)), row});
+    if (cursor < beam->size()) Prefetch(index_.BaseLinks(RowOf(beam->keys()[cursor])), 2);
   }
 }
 
@@ -250,10 +348,25 @@ GraphScratch& GraphScratch::Local() {
   return scratch;
 }
 
-size_t SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out) {
+GraphOutcome SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited) {
+  if (index.header().entry_point == kNoRow) return GraphOutcome::kFound;
   Walker walker(index, query);
-  walker.Run(out);
-  return walker.computed();
+  GraphOutcome outcome = GraphOutcome::kFound;
+  if (query.passing) {
+    outcome = walker.Filtered(out);
+  } else {
+    walker.All(out);
+  }
+  *visited += walker.computed();
+  return outcome;
+}
+
+bool PrefersScan(const HnswIndex& index, size_t passing, bool all, size_t k, size_t ef) {
+  Costs costs(index);
+  double beam = static_cast<double>(ef), least = costs.Through(beam);
+  // With a condition a walk costs no less than this, even where everything passes.
+  if (!all) least = costs.Through(kScoutBeam) + std::min(least, costs.Hop(beam * 0.5));
+  return passing < k * 2 || costs.Scan(index.rows(), passing) < least;
 }
 
 }  // namespace elanus

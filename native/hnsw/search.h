@@ -14,25 +14,20 @@ struct Candidate {
   uint32_t row;
 };
 
-/** How the graph is walked when a condition holds for some rows only. */
-enum class Walk : uint8_t {
-  kAll,      // no condition
-  kThrough,  // every row is walked, passing rows are results
-  kHop,      // only passing rows are walked; rows that fail are stepped over to their neighbours
-};
-
 struct GraphQuery {
   const CodeQuery* code = nullptr;
-  /** Walk::kThrough and kHop: bit set = may be returned. Length index.rows(). */
+  size_t k = 10;
+  /** At least k. */
+  size_t ef = 40;
+  /** Bit set = may be returned; length index.rows(). nullptr: every row. */
   const uint64_t* passing = nullptr;
-  Walk walk = Walk::kAll;
-  /** Rows kept while walking (kThrough: of all rows). */
-  size_t beam = 40;
-  /** kThrough: passing rows kept. */
-  size_t results = 40;
-  /** kHop: where to start beside the descent's end: passing rows. */
-  const uint32_t* seeds = nullptr;
-  size_t seed_count = 0;
+  size_t passing_count = 0;
+};
+
+enum class GraphOutcome : uint8_t {
+  kFound,
+  /** Looking at the codes of all passing rows costs less than walking on. */
+  kScanCodes,
 };
 
 /** Visited rows and the beam: one per thread, reused. */
@@ -46,7 +41,10 @@ class GraphScratch {
   std::vector<float> distances;
 };
 
-/** Appends at most `results` (kThrough) or `beam` candidates to `out`; returns the distances computed. */
-size_t SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out);
+/** Appends candidates to `out`, adds the distances computed to `visited`. */
+GraphOutcome SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited);
+
+/** Whether scanning `passing` codes is cheaper than any walk with this ef, whatever the walk meets. */
+bool PrefersScan(const HnswIndex& index, size_t passing, bool all, size_t k, size_t ef);
 
 }  // namespace elanus

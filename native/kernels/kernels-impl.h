@@ -126,46 +126,53 @@ void DotNormFour(const float* q, const float* const* rows, size_t dim, float* ou
   norms[3] = Sum(n3);
 }
 
-void CodeDotFour(const int16_t* q, const int8_t* const* rows, size_t padded, int32_t* out) {
-#if defined(__AVX512BW__)
-  __m512i a[4];
-  for (int r = 0; r < 4; r++) a[r] = _mm512_setzero_si512();
-  for (size_t i = 0; i < padded; i += 32) {
-    __m512i v = _mm512_loadu_si512(q + i);
-    for (int r = 0; r < 4; r++) {
-      __m512i x = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)(rows[r] + i)));
+void CodeDotFour(const int16_t* q, const uint8_t* const* rows, size_t padded, int32_t* out) {
 #if defined(__AVX512VNNI__)
-      a[r] = _mm512_dpwssd_epi32(a[r], v, x);
-#else
-      a[r] = _mm512_add_epi32(a[r], _mm512_madd_epi16(v, x));
-#endif
-    }
+  const int8_t* upper = (const int8_t*)(q + padded);
+  const int8_t* lower = upper + padded;
+  const uint8_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+  __m512i u0 = _mm512_setzero_si512(), u1 = u0, u2 = u0, u3 = u0, l0 = u0, l1 = u0, l2 = u0, l3 = u0;
+  for (size_t i = 0; i < padded; i += 64) {
+    __m512i u = _mm512_loadu_si512(upper + i), l = _mm512_loadu_si512(lower + i), x;
+    x = _mm512_loadu_si512(r0 + i);
+    u0 = _mm512_dpbusd_epi32(u0, x, u);
+    l0 = _mm512_dpbusd_epi32(l0, x, l);
+    x = _mm512_loadu_si512(r1 + i);
+    u1 = _mm512_dpbusd_epi32(u1, x, u);
+    l1 = _mm512_dpbusd_epi32(l1, x, l);
+    x = _mm512_loadu_si512(r2 + i);
+    u2 = _mm512_dpbusd_epi32(u2, x, u);
+    l2 = _mm512_dpbusd_epi32(l2, x, l);
+    x = _mm512_loadu_si512(r3 + i);
+    u3 = _mm512_dpbusd_epi32(u3, x, u);
+    l3 = _mm512_dpbusd_epi32(l3, x, l);
   }
-  for (int r = 0; r < 4; r++) out[r] = _mm512_reduce_add_epi32(a[r]);
+  auto fold = [](__m512i u, __m512i l) {
+    __m512i s = _mm512_add_epi32(_mm512_slli_epi32(u, 7), l);
+    return _mm256_add_epi32(_mm512_castsi512_si256(s), _mm512_extracti64x4_epi64(s, 1));
+  };
+  __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(fold(u0, l0), fold(u1, l1)), _mm256_hadd_epi32(fold(u2, l2), fold(u3, l3)));
+  _mm_storeu_si128((__m128i*)out, _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
 #elif defined(__AVX2__)
   __m256i a[4];
   for (int r = 0; r < 4; r++) a[r] = _mm256_setzero_si256();
   for (size_t i = 0; i < padded; i += 16) {
     __m256i v = _mm256_loadu_si256((const __m256i*)(q + i));
     for (int r = 0; r < 4; r++) {
-      __m256i x = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(rows[r] + i)));
+      __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i*)(rows[r] + i)));
       a[r] = _mm256_add_epi32(a[r], _mm256_madd_epi16(v, x));
     }
   }
-  for (int r = 0; r < 4; r++) {
-    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(a[r]), _mm256_extracti128_si256(a[r], 1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
-    out[r] = _mm_cvtsi128_si32(s);
-  }
+  __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
+  _mm_storeu_si128((__m128i*)out, _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
 #elif defined(__SSE2__)
+  __m128i zero = _mm_setzero_si128();
   for (int r = 0; r < 4; r++) {
-    __m128i a = _mm_setzero_si128();
+    __m128i a = zero;
     for (size_t i = 0; i < padded; i += 16) {
       __m128i x = _mm_loadu_si128((const __m128i*)(rows[r] + i));
-      __m128i low = _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8), high = _mm_srai_epi16(_mm_unpackhi_epi8(x, x), 8);
-      a = _mm_add_epi32(a, _mm_madd_epi16(low, _mm_loadu_si128((const __m128i*)(q + i))));
-      a = _mm_add_epi32(a, _mm_madd_epi16(high, _mm_loadu_si128((const __m128i*)(q + i + 8))));
+      a = _mm_add_epi32(a, _mm_madd_epi16(_mm_unpacklo_epi8(x, zero), _mm_loadu_si128((const __m128i*)(q + i))));
+      a = _mm_add_epi32(a, _mm_madd_epi16(_mm_unpackhi_epi8(x, zero), _mm_loadu_si128((const __m128i*)(q + i + 8))));
     }
     a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
     a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1));

@@ -23,8 +23,12 @@ struct Kernels {
   /** Also the rows' squared lengths. */
   void (*dotnormx4)(const float* q, const float* const* rows, size_t dim, float* out, float* norms);
 
-  // Codes: `padded` is a multiple of 32, the query is zero beyond its dimensions.
-  void (*codedotx4)(const int16_t* q, const int8_t* const* rows, size_t padded, int32_t* out);
+  // Codes are unsigned bytes: `padded` is a multiple of 64, the query is zero beyond its dimensions.
+  /**
+   * `q`: padded int16 words w, then as bytes their upper and lower parts, padded int8 each: w = 128 * upper + lower.
+   * The sum of w * code must fit int32.
+   */
+  void (*codedotx4)(const int16_t* q, const uint8_t* const* rows, size_t padded, int32_t* out);
   /** Sum of absolute differences of unsigned bytes; rows are zero beyond their dimensions too. */
   void (*codel1x4)(const uint8_t* q, const uint8_t* const* rows, size_t padded, int32_t* out);
 

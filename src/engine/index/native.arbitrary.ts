@@ -24,7 +24,7 @@ export function randomVectors(count: number, dimensions: number, seed: number): 
   for (let row = 0; row < count; row++) {
     const centre = Math.floor(random() * 32) * dimensions
     for (let i = 0; i < dimensions; i++) {
-      values[row * dimensions + i] = (centres[centre + i] ?? 0) + (random() + random() - 1) * 0.8
+      values[row * dimensions + i] = (centres[centre + i] ?? 0) + (random() + random() - 1) * 1.5
     }
   }
   return values

