@@ -7,6 +7,7 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { type CopyBlock, native } from '#engine/index/native.js'
+import { convertBinary, convertText } from '#nodes/proxy/statements/convert-column.js'
 import { copyOptions, type CopyOptions } from '#nodes/proxy/statements/copy-options.js'
 import { commandResult, chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
 import { capturedRows, defaultsFor, needsPostgres } from '#nodes/proxy/statements/insert-defaults.js'
@@ -36,25 +37,12 @@ export async function copyIn(execution: Execution): Promise<Result> {
   return commandResult(`COPY ${rowCount}`)
 }
 
-function nativeOptions(options: CopyOptions): boolean {
-  return options.plain && options.columns.every((column) => options.format === 'binary' || parsesText.has(column.typeName))
-}
+/** Types whose length modifier an explicit cast would apply by cutting: PostgreSQL's own COPY refuses instead. */
+const cutByCast = new Set(['bpchar', 'bit', 'varbit', 'interval'])
 
-/** Types that native/codecs reads from text; others go through PostgreSQL. */
-const parsesText = new Set([
-  'bool',
-  'int2',
-  'int4',
-  'int8',
-  'float4',
-  'float8',
-  'text',
-  'varchar',
-  'uuid',
-  'date',
-  'timestamp',
-  'vector',
-])
+function nativeOptions(options: CopyOptions): boolean {
+  return options.plain && options.columns.every((column) => !(cutByCast.has(column.typeName) && column.typmod >= 0))
+}
 
 async function copyNatively(
   execution: Execution,
@@ -72,7 +60,8 @@ async function copyNatively(
   let total = 0
   let bytes = 0
   try {
-    for await (const block of parseBlocks(chunks, options)) {
+    for await (const raw of parseBlocks(chunks, options)) {
+      const block = await convertBlock(execution, options, raw)
       const batch = await completeRows(execution, table, options.columns, block)
       checkNotNull(table, batch)
       if (staged !== undefined) {
@@ -106,6 +95,7 @@ async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOpti
   let skipLine = options.format !== 'binary' && options.header
   let line = skipLine ? 1 : 0
   let ended = false
+  let failed: DatabaseError | undefined
   const take = async (final: boolean): Promise<CopyBlock | undefined> => {
     let input = pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending)
     if (!headerRead) {
@@ -131,8 +121,12 @@ async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOpti
     pending = rest.length === 0 ? [] : [rest]
     pendingBytes = rest.length
     ended = block.ended
-    if (block.error !== undefined) throw copyError(block.error, options, line)
     line += block.rowCount
+    if (block.error !== undefined) {
+      // Rows before the bad one may hold values that only PostgreSQL refuses: its error would come first.
+      failed = copyError(block.error, options, line)
+      return block
+    }
     if (final && options.format === 'binary' && !block.ended && rest.length > 0) {
       throw new DatabaseError(SqlState.badCopyFileFormat, 'unexpected EOF in COPY data')
     }
@@ -148,11 +142,25 @@ async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOpti
     // A row longer than the block: read on until it is whole.
     target = block === undefined || block.rowCount === 0 ? pendingBytes * 2 : blockBytes
     if (block !== undefined && block.rowCount > 0) yield block
+    if (failed !== undefined) throw failed
   }
   if (!ended && (pendingBytes > 0 || !headerRead)) {
     const block = await take(true)
     if (block !== undefined && block.rowCount > 0) yield block
+    if (failed !== undefined) throw failed
   }
+}
+
+/** Columns that the codecs left to PostgreSQL. */
+async function convertBlock(execution: Execution, options: CopyOptions, block: CopyBlock): Promise<CopyBlock> {
+  const columns: Column[] = []
+  for (const [i, column] of block.columns.entries()) {
+    const target = options.columns[i]
+    if (target !== undefined && block.textual?.[i] === true) columns.push(await convertText(execution, column, target))
+    else if (target !== undefined && block.unchecked?.[i] === true) columns.push(await convertBinary(execution, column, target))
+    else columns.push(column)
+  }
+  return { ...block, columns }
 }
 
 const signature = Uint8Array.of(0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00)

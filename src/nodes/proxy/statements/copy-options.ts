@@ -1,6 +1,7 @@
 /** The options of COPY, from the parse tree. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { CopyTextOptions } from '#engine/index/native.js'
+import { isUtc } from '#engine/types/type-settings.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { TreeNode } from '#postgres/classify.js'
@@ -49,6 +50,7 @@ export function copyOptions(execution: Execution): CopyOptions {
       nullString: options.get('null') ?? (format === 'csv' ? '' : '\\N'),
       quote,
       escape: options.get('escape') ?? quote,
+      utc: isUtc(execution.settings.get('timezone') ?? 'UTC'),
     },
   }
 }

@@ -17,6 +17,8 @@ export function canEncode(
   formats: readonly number[],
   settings: TypeSettings,
 ): boolean {
+  // From extra_float_digits 1 on PostgreSQL prints the shortest exact digits, whatever the number.
+  if (settings.extraFloatDigits < 1 || settings.byteaOutput !== 'hex') return formats.every((format) => format === 1)
   return typeNames.every((name, i) => formats[i] === 1 || hasTextFormatter(name, settings))
 }
 
