@@ -75,7 +75,8 @@ export async function createIndex(
   })
   while (running) {
     const progress = await readProgress(observer)
-    if (progress !== undefined) bar.update(progress.done, progress.total, progress.note)
+    if (progress === undefined) bar.update(0, 1, 'building')
+    else bar.update(progress.done, progress.total, progress.note)
     await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, pollIntervalMs))])
   }
   await creating
