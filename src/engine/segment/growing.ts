@@ -65,6 +65,9 @@ export class GrowingSegment {
   /** Columns that the table won after this segment was made. */
   readonly #constants = new Map<number, Column>()
   #pending: PendingRange[] = []
+  /** Stages that may have several ranges: those that came back after another. */
+  readonly #manyRanges = new Set<number>()
+  #lastStageId = -1
   #byteLength = 0
   #deletedCount = 0
   #committedCount = 0
@@ -163,8 +166,14 @@ export class GrowingSegment {
 
   #addPending(from: number, to: number, stageId: number): void {
     const last = this.#pending.at(-1)
-    if (last !== undefined && last.stageId === stageId && last.to === from) last.to = to
-    else this.#pending.push({ from, to, stageId })
+    if (last !== undefined && last.stageId === stageId && last.to === from) {
+      last.to = to
+      return
+    }
+    // Only the open COPYs and this transaction's own batches can have a range already.
+    if (this.#lastStageId >= stageId) this.#manyRanges.add(stageId)
+    else this.#lastStageId = stageId
+    this.#pending.push({ from, to, stageId })
   }
 
   /** The stage's rows become visible at the timestamp. @returns how many */
@@ -184,16 +193,18 @@ export class GrowingSegment {
     this.#takePending(stageId)
   }
 
-  /** What is pending when the log has been replayed will never be visible. */
-  abortAll(): void {
-    this.#pending = []
-  }
-
-  #takePending(stageId: number): PendingRange[] {
+  #takePending(stageId: number): readonly PendingRange[] {
+    // The usual case apart: commits come in the order of their rows, and have one range.
+    const [first] = this.#pending
+    if (first?.stageId === stageId && !this.#manyRanges.has(stageId)) {
+      this.#pending.shift()
+      return [first]
+    }
     const taken = this.#pending.filter((range) => range.stageId === stageId)
     if (taken.length > 0) {
       this.#pending = this.#pending.filter((range) => range.stageId !== stageId)
     }
+    this.#manyRanges.delete(stageId)
     return taken
   }
 

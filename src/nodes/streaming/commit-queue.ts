@@ -61,8 +61,8 @@ export class CommitQueue {
     invariant('TS-2', timestamp > this.#lastTimestamp, 'commits out of order')
     this.#lastTimestamp = timestamp
     let settle: () => void = () => {}
-    const settled = new Promise<void>((resolve) => {
-      settle = resolve
+    const settled = new Promise<void>((onSettled) => {
+      settle = onSettled
     })
     let resolve: () => void = () => {}
     let reject: (error: unknown) => void = () => {}

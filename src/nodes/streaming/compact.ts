@@ -51,7 +51,7 @@ export async function compactGroup(
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
   const horizon = horizonOf(state)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
-  const rowCount = inputs.reduce((sum, { manifest }) => sum + manifest.rowCount, 0)
+  const rowCount = inputs.reduce((sum, entry) => sum + entry.manifest.rowCount, 0)
   const droppedCount = dropped.reduce((sum, rowIds) => sum + rowIds.length, 0)
   const manifest =
     droppedCount === rowCount ? undefined : await merge(state, schema, inputs, dropped, context)
@@ -92,7 +92,7 @@ async function replace(
   schema: TableSchema,
   since: number,
 ): Promise<void> {
-  const present = inputs.every((entry) => channel.view.sealed.includes(entry))
+  const present = inputs.every((input) => channel.view.sealed.includes(input))
   // Truncated or dropped meanwhile: what was merged is garbage.
   if (channel.dropped || !present || inputs.some(isTruncated)) return
   await state.coordinator.switchSegments({

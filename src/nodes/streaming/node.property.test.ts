@@ -45,7 +45,7 @@ type Step =
   | { readonly kind: 'past'; readonly back: number }
 
 const ids = fc.uniqueArray(key, { minLength: 1, maxLength: 6 })
-const step: fc.Arbitrary<Step> = fc.oneof(
+const steps: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('insert' as const), ids }) },
   {
     weight: 4,
@@ -119,7 +119,7 @@ class Run {
     return new Map(wanted.map((id) => [id, `v${this.#version}`]))
   }
 
-  async step(step: Step): Promise<void> {
+  async take(step: Step): Promise<void> {
     switch (step.kind) {
       case 'insert': {
         const rows = this.rowsFor(step.ids)
@@ -336,14 +336,14 @@ test('what was acknowledged is what is read, whatever happens between', {
     efConstruction: 32,
   }
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(steps, { minLength: 5, maxLength: 40 }), async (taken) => {
       const world = await World.create()
       try {
         await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3 })
         await world.node.putTable({ ...docs, vectorIndexes: [index] })
         const run = new Run(world)
-        for (const next of steps) {
-          await run.step(next)
+        for (const next of taken) {
+          await run.take(next)
           await run.check()
         }
         expect(world.failures).toEqual([])

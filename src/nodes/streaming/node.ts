@@ -63,6 +63,40 @@ export interface LocalStreamingNode extends StreamingNode {
 export async function openStreamingNode(
   options: StreamingNodeOptions,
 ): Promise<LocalStreamingNode> {
+  const { wal, logChannel } = options
+  const state = await openState(options)
+  await recover(state, wal, logChannel)
+  await state.segmentIds.ensure(1)
+  const recoveredDdl = [...state.unsettledDdl]
+    .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
+    .sort((a, b) => a.timestamp - b.timestamp)
+  const gate = new Gate()
+  const background =
+    options.background === 'manual'
+      ? undefined
+      : startBackground(state, wal, logChannel, options.onBackgroundError ?? (() => {}))
+  return {
+    recoveredDdl,
+    settleDdl: (timestamp) => settleDdl(state, timestamp),
+    async runBackground() {
+      await seal(state, wal, logChannel)
+      await improve(state)
+    },
+    ...reads(state, gate),
+    ...writes(state, gate),
+    ...upkeep(state, gate, wal, logChannel),
+    async stop() {
+      await background?.stop()
+      await gate.close()
+      await state.log.close()
+      for (const channel of allChannels(state)) {
+        for (const segment of channel.view.growing) segment.close()
+      }
+    },
+  }
+}
+
+async function openState(options: StreamingNodeOptions): Promise<StreamingState> {
   const { wal, logChannel, coordinator, queryNode, dataNode, native, runtime } = options
 
   function fail(error: unknown): void {
@@ -76,8 +110,11 @@ export async function openStreamingNode(
     options.onFailure?.(error)
   }
 
+  const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
+  for (const { timestamp, ddl } of await loadDdl(coordinator)) {
+    unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
+  }
   const writer = await wal.openWriter(logChannel)
-  const log = new LogAppender(writer, await wal.endPosition(logChannel), fail)
   const state: StreamingState = {
     runtime,
     limits: { ...defaultStreamingLimits, ...options.limits },
@@ -85,7 +122,7 @@ export async function openStreamingNode(
     coordinator,
     queryNode,
     dataNode,
-    log,
+    log: new LogAppender(writer, await wal.endPosition(logChannel), fail),
     commits: new CommitQueue(fail),
     tables: new Map(),
     stages: new Map(),
@@ -94,61 +131,57 @@ export async function openStreamingNode(
     servedTime: timestampZero,
     nextStageId: 1,
     logStart: 0,
-    unsettledDdl: new Map(),
+    unsettledDdl,
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),
     failure: undefined,
   }
-  const kept = await loadDdl(coordinator)
-  for (const { timestamp, ddl } of kept) {
-    state.unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
-  }
-  await recover(state, wal, logChannel)
-  await state.segmentIds.ensure(1)
-  const recoveredDdl = [...state.unsettledDdl]
-    .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
-    .sort((a, b) => a.timestamp - b.timestamp)
+  return state
+}
 
-  const gate = new Gate()
-  const background =
-    options.background === 'manual'
-      ? undefined
-      : startBackground(state, wal, logChannel, options.onBackgroundError ?? (() => {}))
+type Reads = 'serviceTime' | 'findConflict' | 'search' | 'scan' | 'aggregate' | 'statistics'
 
-  async function inside<T>(work: () => Promise<T>): Promise<T> {
-    if (!gate.enter()) throw stopped()
-    try {
-      checkUsable(state)
-      return await work()
-    } finally {
-      gate.leave()
-    }
-  }
-
+function reads(state: StreamingState, gate: Gate): Pick<StreamingNode, Reads> {
   return {
-    recoveredDdl,
-    settleDdl: (timestamp) => settleDdl(state, timestamp),
-    async runBackground() {
-      await seal(state, wal, logChannel)
-      await improve(state)
-    },
     serviceTime() {
       checkUsable(state)
-      const time = state.commits.bound() ?? coordinator.timestampNow() ?? state.commits.appliedTime
+      const { commits, coordinator } = state
+      const time = commits.bound() ?? coordinator.timestampNow() ?? commits.appliedTime
       if (time > state.servedTime) state.servedTime = time
       return time
     },
-    putTable: (schema) => inside(() => putTable(state, schema)),
-    dropTable: (tableId) => inside(() => dropTable(state, tableId)),
-    commit: (request, context) => inside(() => commit(state, request, context)),
-    stage: (tableId, shard) => inside(async () => new StagedCopy(state, tableId, shard)),
-    findConflict: (write, context) => inside(() => findConflict(state, write, context)),
-    search: (fragment, context) => inside(() => search(state, fragment, context)),
+    findConflict: (write, context) =>
+      inside(state, gate, () => findConflict(state, write, context)),
+    search: (fragment, context) => inside(state, gate, () => search(state, fragment, context)),
     scan: (fragment, context) => guarded(gate, () => scan(state, fragment, context)),
-    aggregate: (fragment, context) => inside(() => aggregate(state, fragment, context)),
+    aggregate: (fragment, context) =>
+      inside(state, gate, () => aggregate(state, fragment, context)),
+    statistics: (tableId) => inside(state, gate, async () => statistics(state, tableId)),
+  }
+}
+
+type Writes = 'putTable' | 'dropTable' | 'commit' | 'stage'
+
+function writes(state: StreamingState, gate: Gate): Pick<StreamingNode, Writes> {
+  return {
+    putTable: (schema) => inside(state, gate, () => putTable(state, schema)),
+    dropTable: (tableId) => inside(state, gate, () => dropTable(state, tableId)),
+    commit: (request, context) => inside(state, gate, () => commit(state, request, context)),
+    stage: (tableId, shard) =>
+      inside(state, gate, async () => new StagedCopy(state, tableId, shard)),
+  }
+}
+
+function upkeep(
+  state: StreamingState,
+  gate: Gate,
+  wal: Wal,
+  logChannel: string,
+): Pick<StreamingNode, 'flush' | 'buildIndex' | 'compact'> {
+  return {
     flush: (tableId, context) =>
-      inside(async () => {
+      inside(state, gate, async () => {
         const channels =
           tableId === undefined ? allChannels(state) : tableOf(state, tableId).channels
         for (const channel of channels) {
@@ -159,17 +192,18 @@ export async function openStreamingNode(
         if (tableId === undefined) await truncateLog(state, wal, logChannel)
       }),
     buildIndex: (tableId, indexOid, onProgress, context) =>
-      inside(() => buildIndex(state, tableId, indexOid, onProgress, context)),
-    compact: (tableId, context) => inside(() => compact(state, tableId, context)),
-    statistics: (tableId) => inside(async () => statistics(state, tableId)),
-    async stop() {
-      await background?.stop()
-      await gate.close()
-      await log.close()
-      for (const channel of allChannels(state)) {
-        for (const segment of channel.view.growing) segment.close()
-      }
-    },
+      inside(state, gate, () => buildIndex(state, tableId, indexOid, onProgress, context)),
+    compact: (tableId, context) => inside(state, gate, () => compact(state, tableId, context)),
+  }
+}
+
+async function inside<T>(state: StreamingState, gate: Gate, work: () => Promise<T>): Promise<T> {
+  if (!gate.enter()) throw stopped()
+  try {
+    checkUsable(state)
+    return await work()
+  } finally {
+    gate.leave()
   }
 }
 

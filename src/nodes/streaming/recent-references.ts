@@ -2,7 +2,7 @@
  * Keys that commits have referred to lately (foreign keys): whoever read before such a commit and deletes the row has not
  * seen the reference, and must not go on. PostgreSQL holds a FOR KEY SHARE lock instead.
  */
-import { type Timestamp, timestampZero } from '#base/timestamp.js'
+import type { Timestamp } from '#base/timestamp.js'
 
 const entryCountMax = 100_000
 

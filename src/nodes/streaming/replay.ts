@@ -23,7 +23,7 @@ export class Replay {
   readonly #stages = new Map<number, Stage>()
   /** The next record is the batch of this one. */
   #rows: { readonly record: RowsRecord; readonly position: LogPosition } | undefined
-  #schemas = new WeakMap<TableSchema, Map<string, TableSchema>>()
+  readonly #schemas = new WeakMap<TableSchema, Map<string, TableSchema>>()
   maxTimestamp: Timestamp = timestampZero
   rowCount = 0
   bytes = 0

@@ -6,7 +6,7 @@ const leaseCount = 64
 
 export class SegmentIds {
   readonly #coordinator: Coordinator
-  #ids: number[] = []
+  readonly #ids: number[] = []
 
   constructor(coordinator: Coordinator) {
     this.#coordinator = coordinator

@@ -25,6 +25,8 @@ import { storeFailure } from '#nodes/streaming/store-failure.js'
 /** Ids are unique in a log: terms rise. */
 const stagesPerTerm = 2 ** 33
 
+const noSuspects: ReadonlyMap<GrowingSegment, Set<number>> = new Map()
+
 export class Stage {
   readonly stageId: number
   readonly channel: Channel
@@ -34,7 +36,7 @@ export class Stage {
   /** The commit under way that names it. */
   committing: PendingCommit | undefined
   /** Rows whose key another transaction took or may take: judged again at commit. */
-  readonly suspects = new Map<GrowingSegment, Set<number>>()
+  suspects: ReadonlyMap<GrowingSegment, Set<number>> = noSuspects
   /** A unique key was added while it was open: all rows are suspects. */
   isSuspect = false
 
@@ -45,8 +47,8 @@ export class Stage {
 
   suspect(segment: GrowingSegment, ordinal: number): void {
     const known = this.suspects.get(segment)
-    if (known === undefined) this.suspects.set(segment, new Set([ordinal]))
-    else known.add(ordinal)
+    if (known !== undefined) known.add(ordinal)
+    else this.suspects = new Map([...this.suspects, [segment, new Set([ordinal])]])
   }
 }
 
@@ -99,7 +101,7 @@ export class StagedCopy implements StagedRows {
   readonly #state: StreamingState
   readonly #entering = new Mutex()
   #bytesUnderWay = 0
-  #underWay = new Set<Promise<void>>()
+  readonly #underWay = new Set<Promise<void>>()
   #error: unknown
   #ended: 'open' | 'committed' | 'aborted' = 'open'
 

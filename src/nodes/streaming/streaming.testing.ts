@@ -18,6 +18,7 @@ import { startQueryNode } from '#nodes/query/query-node.js'
 import type { ChannelWrite, CommitRequest } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import { type LocalStreamingNode, openStreamingNode } from '#nodes/streaming/node.js'
+import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import { type FaultSource, noFaults } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 import { MemoryObjects, MemoryObjectsDisk } from '#storage/objects/memory/memory-objects.js'
@@ -88,7 +89,9 @@ export function batchOf(rows: readonly Doc[]): ColumnBatch {
       name === null ? null : Buffer.from(name),
       vectorDatum(vectorOf(id)),
     ]
-    builders.forEach((builder, i) => builder.appendDatum(values[i] ?? null))
+    builders.forEach((builder, i) => {
+      builder.appendDatum(values[i] ?? null)
+    })
   }
   return { rowCount: rows.length, columns: builders.map((builder) => builder.finish()) }
 }
@@ -105,7 +108,10 @@ export class World {
   walFaults: FaultSource = noFaults
   metaFaults: FaultSource = noFaults
   failures: unknown[] = []
-  readonly runtime: Runtime = { ...systemRuntime, nowMs: () => Date.now() + this.clockMs }
+  readonly runtime: Runtime = {
+    ...systemRuntime,
+    nowMs: () => systemRuntime.nowMs() + this.clockMs,
+  }
   readonly #directory: string
   #stores: { crash(survivors?: CrashSurvivors): void }[] = []
   #lives = 0
@@ -122,7 +128,10 @@ export class World {
     return new World(await mkdtemp(join(tmpdir(), 'elanus-streaming-')))
   }
 
-  async open(limits: Partial<StreamingLimits> = {}): Promise<LocalStreamingNode> {
+  async open(
+    limits: Partial<StreamingLimits> = {},
+    after: 'stays failed' | 'reopening' = 'stays failed',
+  ): Promise<LocalStreamingNode> {
     const { runtime } = this
     const life = { ended: false }
     // A directory per life: the dead one may still be writing.
@@ -148,7 +157,8 @@ export class World {
       temporaryDirectory: join(directory, 'tmp'),
       threads: 1,
     })
-    this.node = await openStreamingNode({
+    const openNode = after === 'reopening' ? openReopeningStreamingNode : openStreamingNode
+    this.node = await openNode({
       wal,
       logChannel: 'log-0',
       coordinator: this.coordinator,
@@ -204,7 +214,9 @@ export class World {
     const found: (Doc & { readonly rowId: number })[] = []
     const fragment = { tableId, shard: 0, readAt, output: [1, 2] }
     for await (const { rowIds, batch } of this.node.scan(fragment, context)) {
-      rowIds.forEach((rowId, row) => found.push({ rowId, ...docAt(batch, row) }))
+      rowIds.forEach((rowId, row) => {
+        found.push({ rowId, ...docAt(batch, row) })
+      })
     }
     return found.sort((a, b) => a.rowId - b.rowId)
   }

@@ -1,0 +1,87 @@
+/**
+ * A streaming node that, when it has failed (the log did not say whether it has something), is opened anew over the same
+ * stores by itself: the log's writer is fenced and everything is replayed. What was under way gets 57P01 and the client finds
+ * out by reading; until the next node is there, everything is refused with 57P03. Query and data node stay as they are.
+ */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import {
+  type LocalStreamingNode,
+  openStreamingNode,
+  type StreamingNodeOptions,
+} from '#nodes/streaming/node.js'
+
+const pauseMsFirst = 50
+const pauseMsMax = 5000
+
+/** @throws as openStreamingNode, when it cannot be opened the first time */
+export async function openReopeningStreamingNode(
+  options: StreamingNodeOptions,
+): Promise<LocalStreamingNode> {
+  let stopped = false
+  let reopening: Promise<void> | undefined
+  let current: LocalStreamingNode | undefined
+
+  function open(): Promise<LocalStreamingNode> {
+    return openStreamingNode({
+      ...options,
+      onFailure(error) {
+        options.onFailure?.(error)
+        const failed = current
+        current = undefined
+        if (!stopped) reopening ??= reopen(failed)
+      },
+    })
+  }
+
+  async function reopen(failed: LocalStreamingNode | undefined): Promise<void> {
+    // Its reads end by themselves; its writes were told.
+    await failed?.stop().catch(() => {})
+    for (let pauseMs = pauseMsFirst; !stopped; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
+      try {
+        const next = await open()
+        reopening = undefined
+        current = next
+        return
+      } catch (error) {
+        options.onBackgroundError?.(error)
+        await options.runtime.sleep(pauseMs)
+      }
+    }
+    reopening = undefined
+  }
+
+  function node(): LocalStreamingNode {
+    if (current !== undefined) return current
+    throw new DatabaseError(SqlState.cannotConnectNow, 'the database system is in recovery mode')
+  }
+
+  current = await open()
+  return {
+    get recoveredDdl() {
+      return node().recoveredDdl
+    },
+    settleDdl: async (timestamp) => node().settleDdl(timestamp),
+    runBackground: async () => node().runBackground(),
+    serviceTime: () => node().serviceTime(),
+    putTable: async (schema) => node().putTable(schema),
+    dropTable: async (tableId) => node().dropTable(tableId),
+    commit: async (request, context) => node().commit(request, context),
+    stage: async (tableId, shard) => node().stage(tableId, shard),
+    findConflict: async (write, context) => node().findConflict(write, context),
+    search: async (fragment, context) => node().search(fragment, context),
+    async *scan(fragment, context) {
+      return yield* node().scan(fragment, context)
+    },
+    aggregate: async (fragment, context) => node().aggregate(fragment, context),
+    flush: async (tableId, context) => node().flush(tableId, context),
+    buildIndex: async (tableId, indexOid, onProgress, context) =>
+      node().buildIndex(tableId, indexOid, onProgress, context),
+    compact: async (tableId, context) => node().compact(tableId, context),
+    statistics: async (tableId) => node().statistics(tableId),
+    async stop() {
+      stopped = true
+      await reopening
+      await current?.stop()
+    },
+  }
+}
