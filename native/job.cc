@@ -89,16 +89,20 @@ void EnvState::Drain(napi_env env, napi_value, void* context, void*) {
     return;
   }
   for (auto& call : calls) {
-    Napi::HandleScope scope(env);
     try {
+      Napi::HandleScope scope(env);
       call(env);
     } catch (const Napi::Error&) {
       // A progress callback threw: nobody waits for its result.
     }
   }
   for (Job* job : done) {
-    Napi::HandleScope scope(env);
-    job->Settle(env);
+    try {
+      Napi::HandleScope scope(env);
+      job->Settle(env);
+    } catch (const Napi::Error&) {
+      // The worker thread is being terminated: nobody can be told any more.
+    }
     delete job;
     if (--self->unresolved_ == 0) napi_unref_threadsafe_function(env, self->wake_);
   }

@@ -258,7 +258,7 @@ bool HnswBuild::Slice() {
       continue;
     }
     // Small takes near the start, where every row matters to the next.
-    size_t take = std::min<size_t>(s.level_ends[s.level_at] - s.next, s.next < 4096 ? 1 : 8);
+    size_t take = std::min<size_t>(s.level_ends[s.level_at] - s.next, s.next < 4096 ? 1 : 2);
     size_t begin = s.next;
     s.next += take;
     s.busy++;

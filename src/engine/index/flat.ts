@@ -47,7 +47,7 @@ export function pgDistance(
       return sum * -1
     case 'cosine': {
       const similarity = sum / Math.sqrt(queryNorm * norm)
-      return 1 - (similarity > 1 ? 1 : similarity < -1 ? -1 : similarity)
+      return 1 - Math.max(-1, Math.min(1, similarity))
     }
   }
 }

@@ -111,8 +111,8 @@ test('exact search equals the plain oracle, bit for bit, over any split in segme
   })
   await fc.assert(
     fc.asyncProperty(arbitrary, async (c) => {
-      const random = randomFloats(c.seed)
-      const next = () => (c.coarse ? (c.value[Math.floor(random() * 8)] ?? 0) : random() * 2 - 1)
+      const draw = randomFloats(c.seed)
+      const next = () => (c.coarse ? (c.value[Math.floor(draw() * 8)] ?? 0) : draw() * 2 - 1)
       const parts = c.rows.map(
         (count): VectorColumn => ({
           kind: 'vector',
@@ -120,7 +120,7 @@ test('exact search equals the plain oracle, bit for bit, over any split in segme
           length: count,
           values: Float32Array.from({ length: count * c.dimensions }, next),
           ...(c.nulls
-            ? { validity: Uint8Array.from({ length: Math.ceil(count / 8) }, () => random() * 256) }
+            ? { validity: Uint8Array.from({ length: Math.ceil(count / 8) }, () => draw() * 256) }
             : {}),
         }),
       )
@@ -348,11 +348,11 @@ test('an index file loads as it was saved; damaged files are refused', async () 
   }
   const bytes = readFileSync(path)
   const damaged = join(directory, 'damaged.hnsw')
-  const random = randomFloats(11)
+  const flip = randomFloats(11)
   for (let i = 0; i < 40; i++) {
     const copy = Buffer.from(bytes)
-    const at = Math.floor(random() * (i < 20 ? 4096 : copy.length))
-    copy[at] = (copy[at] ?? 0) ^ (1 << Math.floor(random() * 8))
+    const at = Math.floor(flip() * (i < 20 ? 4096 : copy.length))
+    copy[at] = (copy[at] ?? 0) ^ (1 << Math.floor(flip() * 8))
     writeFileSync(damaged, copy)
     // Between sections lies padding, which nothing depends on.
     await native.loadHnsw(damaged).then(

@@ -101,7 +101,7 @@ function checkPattern(pattern: string): void {
   }
 }
 
-function isFloat(column: Column): boolean {
+function holdsFloats(column: Column): boolean {
   return column.kind === 'float32' || column.kind === 'float64'
 }
 
@@ -137,7 +137,7 @@ export function evaluateFilter(node: FilterNode, columns: ColumnsByAttnum, row: 
       if (!isValid(column, row)) return null
       return holds(
         node.comparison,
-        compareValues(valueAt(column, row), node.value, node.as, isFloat(column)),
+        compareValues(valueAt(column, row), node.value, node.as, holdsFloats(column)),
       )
     }
     case 'in': {
@@ -145,7 +145,7 @@ export function evaluateFilter(node: FilterNode, columns: ColumnsByAttnum, row: 
       if (!isValid(column, row)) return null
       const value = valueAt(column, row)
       const found = node.values.some(
-        (other) => compareValues(value, other, node.as, isFloat(column)) === 0,
+        (other) => compareValues(value, other, node.as, holdsFloats(column)) === 0,
       )
       return found ? true : node.hasNull ? null : false
     }
@@ -160,7 +160,7 @@ export function evaluateFilter(node: FilterNode, columns: ColumnsByAttnum, row: 
       const a = find(node.attnum)
       const b = find(node.otherAttnum)
       if (!isValid(a, row) || !isValid(b, row)) return null
-      const floats = isFloat(a) || isFloat(b)
+      const floats = holdsFloats(a) || holdsFloats(b)
       return holds(
         node.comparison,
         compareValues(valueAt(a, row), valueAt(b, row), node.as, floats),
