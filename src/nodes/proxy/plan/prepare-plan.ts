@@ -13,12 +13,16 @@ import { DatabaseError } from '#base/errors.js'
 /** Parameter and result types. @throws DatabaseError as PostgreSQL raised it */
 export async function describeStatement(
   statement: Statement,
-  execution: Pick<Execution, 'environment' | 'settings' | 'transaction' | 'catalog'>,
+  execution: Pick<Execution, 'environment' | 'settings' | 'transaction' | 'catalog' | 'parsed'>,
 ): Promise<Description> {
-  const { environment, settings, transaction, catalog } = execution
+  const { environment, settings, transaction, catalog, parsed } = execution
   const session = settings.session()
   if (transaction.pendingDdl.length > 0) {
     return environment.postgres.describe(statement, session, transaction.pendingDdl)
+  }
+  if (statement.sql === parsed.sql) {
+    const recent = environment.plans.recent(parsed, catalog.version, session.key, statement.parameterTypes, true)
+    if (recent !== undefined) return recent.description
   }
   const key = planKey(statement.sql, statement.parameterTypes, session.key, catalog.version)
   const known = environment.plans.description(key)
@@ -29,15 +33,24 @@ export async function describeStatement(
 }
 
 export async function preparePlan(execution: Execution): Promise<PreparedPlan> {
-  const { environment, settings, transaction, catalog, bound } = execution
+  const { environment, settings, transaction, catalog, bound, parsed } = execution
   const cacheable = transaction.pendingDdl.length === 0
-  const settingsKey = `${settings.session().key}${nativePlans(execution) ? '' : '\u0002verbatim'}`
+  const native = nativePlans(execution)
+  const sessionKey = settings.session().key
+  const recent = cacheable
+    ? environment.plans.recent(parsed, catalog.version, sessionKey, bound.parameterTypes, native)
+    : undefined
+  if (recent !== undefined) return recent
+  const settingsKey = `${sessionKey}${native ? '' : '\u0002verbatim'}`
   const key = planKey(bound.sql, bound.parameterTypes, settingsKey, catalog.version)
   const known = cacheable ? environment.plans.plan(key) : undefined
-  if (known !== undefined) return known
-  const made = await makePlan(execution)
-  if (cacheable) environment.plans.putPlan(key, made)
-  return made
+  const plan = known ?? (await makePlan(execution))
+  if (cacheable) {
+    if (known === undefined) environment.plans.putPlan(key, plan)
+    const { parameterTypes } = bound
+    environment.plans.putRecent(parsed, { version: catalog.version, settingsKey: sessionKey, parameterTypes, native, plan })
+  }
+  return plan
 }
 
 function nativePlans({ settings }: Execution): boolean {

@@ -4,6 +4,8 @@
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
+import { vectorDatum } from '#engine/columnar/read-datum.js'
+import { native as engine } from '#engine/index/native.js'
 import { parseText } from '#engine/types/parse-text.js'
 import type { Expression } from '#nodes/proxy/plan/expression.js'
 import { toSql } from '#nodes/proxy/plan/expression.js'
@@ -129,10 +131,21 @@ export function parameterDatum(
     if (given === typeName) return checkedBinary(given, value)
     return widenInteger(given, typeName, value)
   }
+  if (given === 'vector' && typeName === 'vector') return parseVectorDatum(value)
   const text = Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('utf8')
   const parsed = parseText(given, -1, text, execution.settings.types())
   if (parsed === undefined || given === typeName) return parsed
   return widenInteger(given, typeName, parsed)
+}
+
+/** The native parser reads the text in one pass; what it refuses has pgvector's words. */
+function parseVectorDatum(text: Uint8Array): Uint8Array {
+  try {
+    return vectorDatum(engine.parseVector(text, -1))
+  } catch (error) {
+    const { code, message } = error as { readonly code?: string; readonly message: string }
+    throw new DatabaseError(code ?? SqlState.invalidTextRepresentation, message)
+  }
 }
 
 const binarySizes: Readonly<Record<string, number>> = {
