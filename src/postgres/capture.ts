@@ -3,9 +3,13 @@
  * loaded rows have the addresses up to that of the last one, and everything the statement writes comes behind. Rows of
  * an unfinished transaction are never pruned: an address up to the boundary is a loaded row or gone.
  */
+import { invariant } from '#base/errors.js'
 import type { TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { copyOut, loaderOf, readAddresses } from '#postgres/load-rows.js'
+
+/** (0,1): the heap was empty. */
+const firstAddress = 1
 
 export interface CaptureBase {
   readonly tableOid: number
@@ -24,6 +28,11 @@ export function captureBase(
 ): CaptureBase {
   const loaded =
     rowCount === 0 ? [] : readAddresses(embedded, `SELECT ctid FROM ONLY ${loaderOf(tableOid)}`)
+  invariant(
+    'capture-order',
+    loaded.length === rowCount && (rowCount === 0 || loaded[0] === firstAddress),
+    () => `table ${tableOid}: ${loaded.length} of ${rowCount} rows, from ${loaded[0]}`,
+  )
   return { tableOid, tableName, loaded }
 }
 

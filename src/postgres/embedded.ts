@@ -9,6 +9,7 @@ import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { parseErrorResponse } from '#net/pgwire/error-response.js'
 import { writeQuery } from '#net/pgwire/frontend-encode.js'
+import { growFilesInSteps } from '#postgres/memory-files.js'
 import { decodeBundle } from '#postgres/snapshot-bundle.js'
 import { type InstanceKind, startParameters } from '#postgres/start-options.js'
 import { memoryOf, openHooks, type WasmHooks } from '#postgres/wasm-hooks.js'
@@ -101,6 +102,7 @@ function filesFrom(snapshot: Uint8Array): NonNullable<
     initialSyncFs: async () => {
       if (pg === undefined) throw new InvariantError('embedded-files', 'no instance')
       const fs = pg.Module.FS
+      growFilesInSteps(fs)
       for (const { path, content } of decodeBundle(snapshot)) {
         if (content === undefined) {
           fs.mkdirTree(path, 0o700)

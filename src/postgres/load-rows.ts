@@ -53,6 +53,16 @@ export class Loaders {
     for (const oid of tableOids) this.#make(oid)
   }
 
+  /** Outside a transaction: new files for a table (and those that refer to it) without looking at the old ones. */
+  truncate(tableName: string): void {
+    this.#privately(() =>
+      this.#embedded.run(
+        `SET session_replication_role = replica; TRUNCATE ${tableName} CASCADE; RESET session_replication_role`,
+      ),
+    )
+    this.forget()
+  }
+
   /** Follows a table that got another file (TRUNCATE). */
   #make(oid: number): void {
     const loader = loaderOf(oid)
