@@ -5,8 +5,10 @@ import { sliceBatch, takeRows } from '#engine/columnar/batch.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
+const deletedPartKept = 0.2
+
 /**
- * Committed rows, without those deleted at or before `horizon` (no read looks there). Columns are views of the growing
+ * Committed rows, without those deleted at or before `horizon` (no read looks there) if they are many. Columns are views of the growing
  * segment where all rows stay; timestamps are copies, because deletes go on. The segment must be closed and have
  * nothing pending.
  */
@@ -16,14 +18,21 @@ export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRow
   const rowCount = segment.rowCount
   const kept = new Uint32Array(rowCount)
   let count = 0
+  let uncommitted = 0
   for (let ordinal = 0; ordinal < rowCount; ordinal += 1) {
-    if (inserted[ordinal] === timestampMax || (deleted[ordinal] ?? 0) <= horizon) continue
+    if (inserted[ordinal] === timestampMax) {
+      uncommitted += 1
+      continue
+    }
+    if ((deleted[ordinal] ?? 0) <= horizon) continue
     kept[count] = ordinal
     count += 1
   }
   const base = { tableId: segment.schema.tableId, shard: segment.shard, attnums }
   const incarnation = segment.incarnation
-  if (count === rowCount) {
+  // A few rows that nobody sees any more cost less on disk than copying all others does here.
+  const isWorthCopying = uncommitted > 0 || count < rowCount * (1 - deletedPartKept)
+  if (!isWorthCopying) {
     return {
       ...base,
       incarnation,

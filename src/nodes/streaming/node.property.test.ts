@@ -32,6 +32,11 @@ type Step =
       readonly until: 'commit' | 'abort' | 'open'
     }
   | { readonly kind: 'commitCopy' }
+  | {
+      readonly kind: 'during'
+      readonly job: 'flush' | 'checkpoint' | 'compact' | 'index'
+      readonly writes: readonly { readonly afterMs: number; readonly step: Step }[]
+    }
   | { readonly kind: 'flush' | 'checkpoint' | 'compact' | 'index' | 'background' }
   | { readonly kind: 'later'; readonly ms: number }
   | { readonly kind: 'refuse'; readonly ids: readonly number[] }
@@ -45,7 +50,27 @@ type Step =
   | { readonly kind: 'past'; readonly back: number }
 
 const ids = fc.uniqueArray(key, { minLength: 1, maxLength: 6 })
+const write: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constantFrom(
+    'insert' as const,
+    'delete' as const,
+    'update' as const,
+    'truncate' as const,
+  ),
+  ids,
+})
+const during: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constant('during' as const),
+  job: fc.constantFrom(
+    'flush' as const,
+    'checkpoint' as const,
+    'compact' as const,
+    'index' as const,
+  ),
+  writes: fc.array(fc.record({ afterMs: fc.nat(4), step: write }), { minLength: 1, maxLength: 4 }),
+})
 const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: during },
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('insert' as const), ids }) },
   {
     weight: 4,
@@ -145,6 +170,9 @@ class Run {
       case 'commitCopy':
         await this.#commitCopy()
         return
+      case 'during':
+        await this.#during(step)
+        return
       case 'flush':
         await this.world.node.flush(tableId, context)
         return
@@ -180,6 +208,24 @@ class Run {
         return
       }
     }
+  }
+
+  /** Writes while a slow job is under way. */
+  async #during({ job, writes }: Step & { kind: 'during' }): Promise<void> {
+    let lag = 0
+    this.world.metaFaults = () => ({
+      ...noFault,
+      delayBeforeMs: lag++ % 3,
+      delayAfterMs: lag++ % 2,
+    })
+    const done = this.take({ kind: job })
+    for (const { afterMs, step: next } of writes) {
+      await this.world.runtime.sleep(afterMs)
+      await this.take(next)
+      await this.check()
+    }
+    await done
+    this.world.metaFaults = () => noFault
   }
 
   async visible(at?: Timestamp): Promise<Model> {

@@ -55,6 +55,8 @@ export interface LocalStreamingNode extends StreamingNode {
   readonly recoveredDdl: readonly RecoveredDdl[]
   /** The coordinator's DDL log has the DDL of this commit: it need not be handed back any more. */
   settleDdl(timestamp: Timestamp): Promise<void>
+  /** stop() that waits for everything but open scans: they end with what they have. For a node that has failed. */
+  abandon(): Promise<void>
   /** What the background would do: seal what is due, move the log's beginning, merge, build indexes. */
   runBackground(): Promise<void>
 }
@@ -71,6 +73,13 @@ export async function openStreamingNode(
     .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
     .sort((a, b) => a.timestamp - b.timestamp)
   const gate = new Gate()
+  // Apart: a cursor that its client leaves open must not hold up recovery.
+  const scans = new Gate()
+  async function abandon(): Promise<void> {
+    await background?.stop()
+    await gate.close()
+    await state.log.close()
+  }
   const background =
     options.background === 'manual'
       ? undefined
@@ -82,13 +91,13 @@ export async function openStreamingNode(
       await seal(state, wal, logChannel)
       await improve(state)
     },
-    ...reads(state, gate),
+    ...reads(state, gate, scans),
     ...writes(state, gate),
     ...upkeep(state, gate, wal, logChannel),
+    abandon,
     async stop() {
-      await background?.stop()
-      await gate.close()
-      await state.log.close()
+      await abandon()
+      await scans.close()
       for (const channel of allChannels(state)) {
         for (const segment of channel.view.growing) segment.close()
       }
@@ -142,7 +151,7 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
 
 type Reads = 'serviceTime' | 'findConflict' | 'search' | 'scan' | 'aggregate' | 'statistics'
 
-function reads(state: StreamingState, gate: Gate): Pick<StreamingNode, Reads> {
+function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNode, Reads> {
   return {
     serviceTime() {
       checkUsable(state)
@@ -154,7 +163,7 @@ function reads(state: StreamingState, gate: Gate): Pick<StreamingNode, Reads> {
     findConflict: (write, context) =>
       inside(state, gate, () => findConflict(state, write, context)),
     search: (fragment, context) => inside(state, gate, () => search(state, fragment, context)),
-    scan: (fragment, context) => guarded(gate, () => scan(state, fragment, context)),
+    scan: (fragment, context) => guarded(scans, () => scan(state, fragment, context)),
     aggregate: (fragment, context) =>
       inside(state, gate, () => aggregate(state, fragment, context)),
     statistics: (tableId) => inside(state, gate, async () => statistics(state, tableId)),

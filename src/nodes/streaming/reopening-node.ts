@@ -34,8 +34,8 @@ export async function openReopeningStreamingNode(
   }
 
   async function reopen(failed: LocalStreamingNode | undefined): Promise<void> {
-    // Its reads end by themselves; its writes were told.
-    await failed?.stop().catch(() => {})
+    // What it may still tell the coordinator must have been told before the next one asks.
+    await failed?.abandon().catch(() => {})
     for (let pauseMs = pauseMsFirst; !stopped; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
       try {
         const next = await open()
@@ -61,6 +61,7 @@ export async function openReopeningStreamingNode(
       return node().recoveredDdl
     },
     settleDdl: async (timestamp) => node().settleDdl(timestamp),
+    abandon: async () => current?.abandon(),
     runBackground: async () => node().runBackground(),
     serviceTime: () => node().serviceTime(),
     putTable: async (schema) => node().putTable(schema),

@@ -9,10 +9,7 @@ export type SealReason = 'size' | 'idle' | 'log'
  * @param nowMs monotonic milliseconds
  */
 export function reasonToSeal(
-  segment: Pick<
-    GrowingSegment,
-    'byteLength' | 'committedCount' | 'rowCount' | 'lastAppendMs' | 'firstPosition'
-  >,
+  segment: Pick<GrowingSegment, 'byteLength' | 'rowCount' | 'lastAppendMs' | 'firstPosition'>,
   limits: StreamingLimits,
   nowMs: number,
   logHeldTo: number,
@@ -21,5 +18,5 @@ export function reasonToSeal(
   if (segment.byteLength >= limits.segmentBytesMax) return 'size'
   if (segment.firstPosition < logHeldTo) return 'log'
   const isIdle = nowMs - segment.lastAppendMs >= limits.sealIdleMs
-  return isIdle && segment.committedCount >= limits.sealIdleRowCountMin ? 'idle' : undefined
+  return isIdle && segment.rowCount >= limits.sealIdleRowCountMin ? 'idle' : undefined
 }
