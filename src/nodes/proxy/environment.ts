@@ -1,5 +1,6 @@
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
@@ -16,6 +17,7 @@ export interface ProxyEnvironment {
   readonly streaming: StreamingNode
   readonly coordinator: Coordinator
   readonly runtime: Runtime
+  readonly live: LiveTables
   readonly plans: PlanCache
   readonly sequences: Sequences
   readonly advisoryLocks: AdvisoryLocks

@@ -7,6 +7,7 @@ import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { Proxy } from '#nodes/proxy/contract.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
 import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
@@ -40,6 +41,7 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
     streaming: options.streaming,
     coordinator: options.coordinator,
     runtime: options.runtime,
+    live: await openLiveTables(options.postgres),
     plans: new PlanCache(),
     sequences: new Sequences(options.coordinator),
     advisoryLocks: new AdvisoryLocks(),
@@ -90,7 +92,7 @@ async function createRole(environment: ProxyEnvironment, user: string): Promise<
     const tried = await environment.postgres.tryDdl(sql, settings.session(), [])
     transaction.pendingDdl = [tried.result.entry]
     transaction.catalog = tried.catalog
-    await commitTransaction(transaction, environment, backgroundContext)
+    await commitTransaction(transaction, environment, backgroundContext, 0)
   } finally {
     for (const release of transaction.atEnd) release()
   }

@@ -21,6 +21,7 @@ export async function commitTransaction(
   transaction: Transaction,
   environment: ProxyEnvironment,
   context: Context,
+  processId: number,
 ): Promise<void> {
   if (!transaction.isDirty) return
   const { streaming, coordinator, postgres } = environment
@@ -56,7 +57,7 @@ export async function commitTransaction(
   for (const table of before.tables.values()) {
     if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
   }
-  await buildNewIndexes(before, after, environment, context)
+  await buildNewIndexes(before, after, environment, context, processId)
 }
 
 async function putTables(
@@ -95,13 +96,14 @@ async function buildNewIndexes(
   after: CatalogSnapshot,
   environment: ProxyEnvironment,
   context: Context,
+  processId: number,
 ): Promise<void> {
   for (const table of after.tables.values()) {
     if (table.kind !== 'table') continue
     const old = before.tables.get(table.oid)
     for (const index of table.vectorIndexes) {
       if (old?.vectorIndexes.some((known) => known.indexOid === index.indexOid) === true) continue
-      const progress = environment.progress.begin('create index', table, index)
+      const progress = environment.progress.begin('create index', processId, table, index)
       try {
         await environment.streaming.buildIndex(
           table.oid,

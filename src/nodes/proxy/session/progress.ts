@@ -4,6 +4,8 @@ import type { TableInfo } from '#postgres/contract.js'
 
 export interface ProgressEntry {
   readonly command: 'create index' | 'copy from' | 'copy to'
+  /** pg_stat_activity.pid of the session it works for. */
+  readonly processId: number
   readonly table: TableInfo
   readonly index: VectorIndexSchema | undefined
   done: number
@@ -18,8 +20,13 @@ export interface ProgressHandle {
 export class Progress {
   readonly #entries = new Set<ProgressEntry>()
 
-  begin(command: ProgressEntry['command'], table: TableInfo, index?: VectorIndexSchema): ProgressHandle {
-    const entry: ProgressEntry = { command, table, index, done: 0, total: 0 }
+  begin(
+    command: ProgressEntry['command'],
+    processId: number,
+    table: TableInfo,
+    index?: VectorIndexSchema,
+  ): ProgressHandle {
+    const entry: ProgressEntry = { command, processId, table, index, done: 0, total: 0 }
     this.#entries.add(entry)
     return {
       update: (done, total) => {

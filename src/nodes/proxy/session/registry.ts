@@ -7,6 +7,25 @@ export interface SessionEntry {
   readonly database: string
   readonly client: ClientPort
   readonly listening: Set<string>
+  readonly remoteHost: string
+  readonly remotePort: number
+  readonly startedMs: number
+  applicationName(): string
+  activity(): SessionActivity
+}
+
+export interface SessionActivity {
+  readonly running: RunningStatement
+  /** Of an open block. */
+  readonly transactionStartMs: number | undefined
+}
+
+export interface RunningStatement {
+  /** The last statement, running or not. */
+  readonly sql: string
+  readonly active: boolean
+  /** 0: none yet. */
+  readonly startedMs: number
 }
 
 export class SessionRegistry {
@@ -22,6 +41,10 @@ export class SessionRegistry {
 
   get(processId: number): SessionEntry | undefined {
     return this.#entries.get(processId)
+  }
+
+  entries(): readonly SessionEntry[] {
+    return [...this.#entries.values()]
   }
 
   notify(from: number, channel: string, payload: string): void {

@@ -29,6 +29,7 @@ import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
+import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
 import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
@@ -55,6 +56,7 @@ export class ProxySession implements Session {
   #beforeBlock: ReturnType<Settings['snapshot']> | undefined
   /** Settings that changed, to be reported with the next answer. */
   #reports: [string, string][] = []
+  #running: RunningStatement = { sql: '', active: false, startedMs: 0 }
 
   constructor(
     environment: ProxyEnvironment,
@@ -62,7 +64,7 @@ export class ProxySession implements Session {
     initial: ReadonlyMap<string, string>,
   ) {
     this.#environment = environment
-    this.#settings = new Settings(request.user, initial, (name, value) => this.#reports.push([name, value]))
+    this.#settings = new Settings(request.user, initial, (name, value) => this.#reports.push([name, value]), request.processId)
     this.#transaction = this.#newTransaction('implicit')
     const listening = new Set<string>()
     this.#memory = {
@@ -89,6 +91,14 @@ export class ProxySession implements Session {
       database: request.database,
       client: request.client,
       listening,
+      remoteHost: request.remote.host,
+      remotePort: request.remote.port,
+      startedMs: environment.runtime.nowMs(),
+      applicationName: () => this.#settings.get('application_name') ?? '',
+      activity: () => ({
+        running: this.#running,
+        transactionStartMs: this.#transaction.kind === 'explicit' ? this.#transaction.startMs : undefined,
+      }),
     })
   }
 
@@ -118,7 +128,7 @@ export class ProxySession implements Session {
   async #commit(context: Context): Promise<void> {
     const transaction = this.#transaction
     try {
-      await commitTransaction(transaction, this.#environment, context)
+      await commitTransaction(transaction, this.#environment, context, this.#memory.processId)
     } catch (error) {
       await this.#rollback()
       throw error
@@ -165,6 +175,7 @@ export class ProxySession implements Session {
         out.commandComplete(result.tag(portal.sent))
       })
     }
+    this.#idle()
   }
 
   /** Positions in errors count from the start of the whole query string. */
@@ -194,7 +205,13 @@ export class ProxySession implements Session {
     context: StatementContext,
   ): Promise<Result> {
     this.#refuseInFailedBlock(parsed)
+    this.#running = { sql: bound.sql, active: true, startedMs: this.#environment.runtime.nowMs() }
     return runStatement(this.#execution(parsed, bound, out, context))
+  }
+
+  /** Nothing runs any more: pg_stat_activity says idle. */
+  #idle(): void {
+    if (this.#running.active) this.#running = { ...this.#running, active: false }
   }
 
   #execution(
@@ -371,6 +388,7 @@ export class ProxySession implements Session {
   }
 
   sync(_out: ResponseWriter, context: StatementContext): Awaitable {
+    this.#idle()
     if (this.#transaction.kind === 'explicit') return
     if (this.#transaction.isUntouched && this.#memory.portals.size === 0) return
     return this.#commit(context)
@@ -381,6 +399,7 @@ export class ProxySession implements Session {
   }
 
   fail(_error: DatabaseError): Awaitable {
+    this.#idle()
     if (this.#transaction.kind === 'implicit') return this.#rollback()
     this.#transaction.failed = true
   }

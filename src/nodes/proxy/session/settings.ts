@@ -56,14 +56,21 @@ export type Values = ReadonlyMap<string, string>
 
 export class Settings {
   readonly user: string
+  readonly #processId: number
   #values: Map<string, string>
   /** SET LOCAL: these names return to the value held here when the transaction ends. */
   #localUndo = new Map<string, string | undefined>()
   #session: SessionSettings | undefined
   readonly #onReport: (name: string, value: string) => void
 
-  constructor(user: string, initial: Values, onReport: (name: string, value: string) => void) {
+  constructor(
+    user: string,
+    initial: Values,
+    onReport: (name: string, value: string) => void,
+    processId = 0,
+  ) {
     this.user = user
+    this.#processId = processId
     this.#values = new Map(initial)
     this.#onReport = onReport
   }
@@ -127,7 +134,8 @@ export class Settings {
   /** What the embedded PostgreSQL must know: native settings left out. */
   session(): SessionSettings {
     if (this.#session === undefined) {
-      const gucs = new Map<string, string>()
+      // For pg_backend_pid() (sql/live.sql); it decides about no plan, so it is not in the key.
+      const gucs = new Map([['elanus.backend_pid', String(this.#processId)]])
       let role: string | undefined
       let key = this.user
       for (const [name, value] of [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1))) {

@@ -56,7 +56,7 @@ async function copyNatively(
     transaction.kind === 'implicit' && !transaction.hasWrites(table.oid)
       ? await environment.streaming.stage(table.oid, 0)
       : undefined
-  const progress = environment.progress.begin('copy from', table)
+  const progress = environment.progress.begin('copy from', execution.memory.processId, table)
   let total = 0
   let bytes = 0
   try {

@@ -42,7 +42,7 @@ export async function reindex(execution: Execution): Promise<Result> {
   for (const table of tables) {
     for (const index of table.vectorIndexes) {
       if (isIndex && index.name !== relation['relname']) continue
-      const progress = execution.environment.progress.begin('create index', table, index)
+      const progress = execution.environment.progress.begin('create index', execution.memory.processId, table, index)
       try {
         await execution.environment.streaming.buildIndex(
           table.oid,

@@ -58,12 +58,15 @@ export function rowsResult(
 }
 
 async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promise<Result> {
-  const result = await withSequences(execution, async (sequences) =>
-    execution.environment.postgres.catalogQuery(
-      { ...evaluationOf(execution, execution.bound, []), sequences },
-      execution.context,
-    ),
-  )
+  const { environment, bound, context } = execution
+  const live = environment.live.readBy(prepared.explained, bound.sql)
+  const loads = live.length === 0 ? [] : await environment.live.loads(live, environment)
+  const result = await withSequences(execution, async (sequences) => {
+    const evaluation = { ...evaluationOf(execution, bound, loads), sequences }
+    return loads.length === 0
+      ? environment.postgres.catalogQuery(evaluation, context)
+      : environment.postgres.evaluate(evaluation, context)
+  })
   for (const notice of result.notices) execution.out.raw(notice)
   return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
 }
