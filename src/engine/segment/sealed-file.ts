@@ -12,6 +12,7 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Column } from '#engine/columnar/column.js'
 import { bytesColumn, elementSize, fixedColumn } from '#engine/columnar/column-builder.js'
 import { type StoredField, storedField } from '#engine/segment/arrow-fields.js'
+import { footerDefect, recordBatchDefect } from '#engine/segment/metadata-bounds.js'
 
 export interface StoredColumn extends StoredField {
   readonly column: Column
@@ -68,10 +69,15 @@ function readFooter(bytes: Uint8Array): Footer {
   const footerSize = view.getInt32(size - magicSize - 4, true)
   const footerAt = size - magicSize - 4 - footerSize
   if (footerSize <= 0 || footerAt < 8) throw corrupted('footer out of bounds')
-  return Footer.decode(bytes.subarray(footerAt, footerAt + footerSize))
+  const footer = bytes.subarray(footerAt, footerAt + footerSize)
+  const defect = footerDefect(footer)
+  if (defect !== undefined) throw corrupted(defect)
+  return Footer.decode(footer)
 }
 
 function readBatch(bytes: Uint8Array): RecordBatch {
+  const defect = recordBatchDefect(bytes)
+  if (defect !== undefined) throw corrupted(defect)
   const message = Message.decode(bytes)
   if (!message.isRecordBatch()) throw corrupted('another message where the record batch should be')
   const batch = message.header()

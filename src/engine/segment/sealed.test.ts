@@ -111,8 +111,9 @@ describe('sealed files', () => {
     const runs = wholeRun(rows.batch.rowCount)
     const plan = await planSealedSegment(7, 0, schema, [inputOf(rows)], runs, noPause)
     const whole = bytesOf(plan.data)
-    fc.assert(
-      fc.property(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+    // Every byte, so that every length in the metadata becomes huge or negative once: none may be believed.
+    for (let at = 0; at < whole.length; at += 1) {
+      for (const flip of [0x01, 0x80, 0xff]) {
         const damaged = whole.slice()
         damaged[at] = (damaged[at] ?? 0) ^ flip
         try {
@@ -120,9 +121,8 @@ describe('sealed files', () => {
         } catch (error) {
           expect(error).toMatchObject({ sqlState: 'XX001' })
         }
-      }),
-      { numRuns: 400 },
-    )
+      }
+    }
     for (const size of [0, 8, 31, 100, whole.length - 1]) {
       expect(() => openSealedData(whole.slice(0, size))).toThrow(/segment is corrupted/)
     }
