@@ -14,8 +14,9 @@ import {
   memorySegment,
   segmentsArbitrary,
 } from '#engine/exec/exec.arbitrary.js'
-import { reduceAggregates, reduceSearch } from '#engine/exec/merge.js'
+import { reduceAggregates } from '#engine/exec/merge-aggregates.js'
 import { compareSortRows, mergeScan } from '#engine/exec/merge-scan.js'
+import { reduceSearch } from '#engine/exec/merge-search.js'
 import { scanSegments } from '#engine/exec/scan.js'
 import { searchSegments } from '#engine/exec/search.js'
 import { pgDistance } from '#engine/index/flat.js'
