@@ -46,6 +46,8 @@ export class LoadedSegment implements ReadableSegment {
   readonly #keys = new Map<number, KeyIndex | Promise<KeyIndex>>()
   #indexes: ReadonlyMap<number, LoadedIndex> = new Map()
   readonly #pause: () => Promise<void>
+  /** Deletes came since native code last summed the timestamps up. */
+  #timestampsChanged = false
 
   constructor(
     manifest: SegmentManifest,
@@ -64,7 +66,7 @@ export class LoadedSegment implements ReadableSegment {
     this.schema = schema
     this.#columns = data.columns
     this.#pause = pause
-    native.setTimestamps(this.inserted, this.deleted)
+    native.setTimestamps(this.inserted, this.deleted, true)
   }
 
   get indexes(): ReadonlyMap<number, LoadedIndex> {
@@ -84,6 +86,10 @@ export class LoadedSegment implements ReadableSegment {
   }
 
   prepare(attnums: readonly number[]): void {
+    if (this.#timestampsChanged) {
+      this.#timestampsChanged = false
+      this.native.setTimestamps(this.inserted, this.deleted, true)
+    }
     for (const attnum of attnums) {
       if (this.#known.has(attnum)) continue
       const column = this.column(attnum)
@@ -131,6 +137,7 @@ export class LoadedSegment implements ReadableSegment {
       const timestamp = at(i)
       if (timestamp < (this.deleted[row] ?? 0)) this.deleted[row] = timestamp
     }
+    this.#timestampsChanged = true
   }
 
   /** Attaches these and detaches all others, in one step; then closes those that are not used any more. */

@@ -21,10 +21,10 @@ export async function describeStatement(
     return environment.postgres.describe(statement, session, transaction.pendingDdl)
   }
   if (statement.sql === parsed.sql) {
-    const recent = environment.plans.recent(parsed, catalog.version, session.key, statement.parameterTypes, true)
+    const recent = environment.plans.recent(parsed, catalog.version, settings.planKey(), statement.parameterTypes, true)
     if (recent !== undefined) return recent.description
   }
-  const key = planKey(statement.sql, statement.parameterTypes, session.key, catalog.version)
+  const key = planKey(statement.sql, statement.parameterTypes, settings.planKey(), catalog.version)
   const known = environment.plans.description(key)
   if (known !== undefined) return known
   const description = await environment.postgres.describe(statement, session, [])
@@ -36,7 +36,7 @@ export async function preparePlan(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, catalog, bound, parsed } = execution
   const cacheable = transaction.pendingDdl.length === 0
   const native = nativePlans(execution)
-  const sessionKey = settings.session().key
+  const sessionKey = settings.planKey()
   const recent = cacheable
     ? environment.plans.recent(parsed, catalog.version, sessionKey, bound.parameterTypes, native)
     : undefined

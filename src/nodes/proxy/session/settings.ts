@@ -42,7 +42,7 @@ const reported: ReadonlyMap<string, string> = new Map([
   ['is_superuser', 'is_superuser'],
 ])
 
-/** Settings that never change how a statement is planned or what it returns: left out of plan cache keys. */
+/** What the client never sees in a plan: settings that never change how a statement is planned or what it returns: left out of plan cache keys. */
 const planNeutral = new Set([
   'application_name',
   'statement_timeout',
@@ -61,6 +61,7 @@ export class Settings {
   /** SET LOCAL: these names return to the value held here when the transaction ends. */
   #localUndo = new Map<string, string | undefined>()
   #session: SessionSettings | undefined
+  #planKey = ''
   readonly #onReport: (name: string, value: string) => void
 
   constructor(
@@ -137,20 +138,30 @@ export class Settings {
       // For pg_backend_pid() (sql/live.sql); it decides about no plan, so it is not in the key.
       const gucs = new Map([['elanus.backend_pid', String(this.#processId)]])
       let role: string | undefined
-      let key = this.user
+      let planKey = this.user
+      let key = `${this.user}\u0000${this.#processId}`
       for (const [name, value] of [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1))) {
         if (nativeSettings.has(name)) continue
         if (name === 'role') {
           role = value === 'none' ? undefined : value
           key += `\u0000role=${value}`
+          planKey += `\u0000role=${value}`
           continue
         }
         gucs.set(name, value)
-        if (!planNeutral.has(name)) key += `\u0000${name}=${value}`
+        key += `\u0000${name}=${value}`
+        if (!planNeutral.has(name)) planKey += `\u0000${name}=${value}`
       }
+      this.#planKey = planKey
       this.#session = { user: this.user, role, gucs, key }
     }
     return this.#session
+  }
+
+  /** Identity of what can change a plan: sessions that differ in nothing else share plans. */
+  planKey(): string {
+    this.session()
+    return this.#planKey
   }
 
   types(): TypeSettings {

@@ -57,7 +57,7 @@ export async function modify(execution: Execution): Promise<Result> {
 async function prepareModify(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, catalog, bound, parsed } = execution
   const cacheable = transaction.pendingDdl.length === 0
-  const key = planKey(bound.sql, bound.parameterTypes, settings.session().key, catalog.version)
+  const key = planKey(bound.sql, bound.parameterTypes, settings.planKey(), catalog.version)
   const known = cacheable ? environment.plans.plan(key) : undefined
   if (known !== undefined) return known
   const description = await describeStatement(bound, execution)

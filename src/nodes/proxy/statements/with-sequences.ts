@@ -40,10 +40,28 @@ export async function withSequences(
   run: (states: readonly SequenceState[]) => Promise<EvaluationResult>,
   tables: readonly TableInfo[] = [],
 ): Promise<EvaluationResult> {
-  const infos = sequencesOf(execution, tables)
+  const infos = [...sequencesOf(execution, tables)]
+  for (;;) {
+    const result = await runHolding(execution, infos, run)
+    // A sequence that moved without having been held (in a function, a trigger): hold it too and run again.
+    const more = (result.touchedSequences ?? []).flatMap((oid) => {
+      const info = execution.catalog.sequences.get(oid)
+      return info === undefined || infos.some((held) => held.oid === oid) ? [] : [info]
+    })
+    if (more.length === 0) return result
+    infos.push(...more)
+  }
+}
+
+async function runHolding(
+  execution: Execution,
+  infos: readonly SequenceInfo[],
+  run: (states: readonly SequenceState[]) => Promise<EvaluationResult>,
+): Promise<EvaluationResult> {
   if (infos.length === 0) return run([])
   return execution.environment.sequences.withStates(infos, async (before) => {
     const result = await run(before)
+    if ((result.touchedSequences ?? []).length > 0) return { value: result, states: [] }
     remember(execution, before, result.sequences)
     return { value: result, states: result.sequences }
   })
