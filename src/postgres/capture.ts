@@ -1,7 +1,7 @@
 /**
  * Which rows a statement changed, without triggers. The heap of a captured table is empty when rows are loaded, so that
- * loaded rows have the addresses up to that of the last one, and everything the statement writes comes behind. Rows of
- * an unfinished transaction are never pruned: an address up to the boundary is a loaded row or gone.
+ * loaded rows have rising addresses, and what the statement writes comes behind the last one or into gaps at the ends of
+ * pages. Rows of an unfinished transaction are never pruned: the address of a loaded row is that row or gone.
  */
 import { invariant } from '#base/errors.js'
 import type { TableChange } from '#postgres/contract.js'
@@ -40,34 +40,52 @@ export function captureBase(
 export function captureChange(embedded: Embedded, base: CaptureBase): TableChange | undefined {
   const { tableOid, tableName, loaded } = base
   const last = loaded.at(-1)
-  const boundary = last === undefined ? undefined : `'${addressText(last)}'::tid`
-  const behind = boundary === undefined ? '' : ` WHERE ctid > ${boundary}`
-  const { tuples, count } = copyOut(embedded, `SELECT * FROM ONLY ${tableName}${behind}`)
-  let removed = new Uint32Array(0)
-  if (boundary !== undefined) {
-    const left = readAddresses(
-      embedded,
-      `SELECT ctid FROM ONLY ${tableName} WHERE ctid <= ${boundary}`,
-    )
-    if (left.length < loaded.length) removed = missingFrom(loaded, left)
+  if (last === undefined) {
+    const { tuples, count } = copyOut(embedded, `SELECT * FROM ONLY ${tableName}`)
+    return changeOf(tableOid, new Uint32Array(0), tuples, count)
   }
-  if (count === 0 && removed.length === 0) return undefined
-  return { tableOid, removed, inserted: tuples, insertedCount: count }
+  const boundary = `'${addressText(last)}'::tid`
+  const { removed, strangers } = compareAddresses(
+    loaded,
+    readAddresses(embedded, `SELECT ctid FROM ONLY ${tableName} WHERE ctid <= ${boundary}`),
+  )
+  const before = strangers.map((address) => `"${addressText(address)}"`).join(',')
+  const among = strangers.length === 0 ? '' : ` OR ctid = ANY ('{${before}}'::tid[])`
+  const { tuples, count } = copyOut(
+    embedded,
+    `SELECT * FROM ONLY ${tableName} WHERE ctid > ${boundary}${among}`,
+  )
+  return changeOf(tableOid, removed, tuples, count)
 }
 
-/** Indexes of `all` that are not in `left`; both rise. */
-export function missingFrom(
-  all: readonly number[],
-  left: readonly number[],
-): Uint32Array<ArrayBuffer> {
-  const out = new Uint32Array(all.length - left.length)
-  let at = 0
+function changeOf(
+  tableOid: number,
+  removed: Uint32Array<ArrayBuffer>,
+  inserted: Uint8Array,
+  insertedCount: number,
+): TableChange | undefined {
+  if (insertedCount === 0 && removed.length === 0) return undefined
+  return { tableOid, removed, inserted, insertedCount }
+}
+
+/**
+ * Which loaded rows are gone (their positions), and which addresses up to the boundary were written by the statement: a
+ * new version goes to the page of the old one when a gap was left there, in front of the boundary. Both lists rise.
+ */
+export function compareAddresses(
+  loaded: readonly number[],
+  present: readonly number[],
+): { readonly removed: Uint32Array<ArrayBuffer>; readonly strangers: readonly number[] } {
+  const removed: number[] = []
+  const strangers: number[] = []
   let next = 0
-  for (let i = 0; i < all.length; i += 1) {
-    if (all[i] === left[next]) next += 1
-    else out[at++] = i
+  for (const [position, address] of loaded.entries()) {
+    for (; (present[next] ?? Number.POSITIVE_INFINITY) < address; next += 1)
+      strangers.push(present[next] ?? 0)
+    if (present[next] === address) next += 1
+    else removed.push(position)
   }
-  return out
+  return { removed: Uint32Array.from(removed), strangers }
 }
 
 function addressText(address: number): string {
