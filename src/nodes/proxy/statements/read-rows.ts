@@ -241,18 +241,21 @@ export async function judgeResidual(
   const rows = await loadRows(execution, scan.table, residual.attnums, readAt, { filter: scan.filter?.(values) })
   if (rows.rowCount === 0) return new Float64Array()
   const usesParameters = /\$\d/.test(residual.sql)
+  const evaluation = evaluationOf(
+    execution,
+    {
+      sql: residual.sql,
+      parameterTypes: usesParameters ? execution.bound.parameterTypes : [],
+      parameters: usesParameters ? execution.bound.parameters : [],
+      parameterFormats: usesParameters ? execution.bound.parameterFormats : [],
+      resultFormats: [1],
+    },
+    [toTableLoad(rows)],
+  )
+  // Only a table whose changes are captured starts with an empty heap, so that its rows come in the order of the load;
+  // elsewhere they fill gaps that earlier statements have left.
   const result = await execution.environment.postgres.evaluate(
-    evaluationOf(
-      execution,
-      {
-        sql: residual.sql,
-        parameterTypes: usesParameters ? execution.bound.parameterTypes : [],
-        parameters: usesParameters ? execution.bound.parameters : [],
-        parameterFormats: usesParameters ? execution.bound.parameterFormats : [],
-        resultFormats: [1],
-      },
-      [toTableLoad(rows)],
-    ),
+    { ...evaluation, captureTables: [scan.table.oid] },
     execution.context,
   )
   const allowed: number[] = []
