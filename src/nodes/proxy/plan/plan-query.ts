@@ -189,6 +189,7 @@ function planSearch(scope: PlanScope): QueryPlan | undefined {
     ties: keys.length > 1 || !monotone.exact,
     output,
     nullsFirst: key.nullsFirst,
+    nansFirst: key.descending,
     hasIndex: first.table.vectorIndexes.some(
       (index) => index.attnum === column.attnum && index.metric === monotone.distance.metric,
     ),

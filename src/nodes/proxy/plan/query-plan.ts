@@ -56,6 +56,8 @@ export interface SearchPlan {
   readonly output: readonly OutputColumn[] | undefined
   /** ORDER BY puts rows without a distance first (similarity DESC without NULLS LAST). */
   readonly nullsFirst: boolean
+  /** ORDER BY falls with the similarity: rows whose distance is NaN come before all others, not after them. */
+  readonly nansFirst: boolean
   /** An index with the operator class of the metric exists on the column. */
   readonly hasIndex: boolean
 }

@@ -55,11 +55,17 @@ export async function search(
   }
   const hits = found.reduce((sum, { part }) => sum + part.distances.length, 0)
   // Fewer hits than wanted, or rows without a distance come first: rows whose vector is NULL belong in the result.
-  if (hits < wanted || plan.nullsFirst) {
-    if (await hasRowsWithoutDistance(plan, values, readAt, execution, hits)) {
+  if (hits < wanted || plan.nullsFirst || plan.nansFirst) {
+    const missing =
+      hits < wanted
+        ? (await countPassing(plan, values, readAt, execution, undefined)) > hits
+        : (await hasNullFirst(plan, values, readAt, execution)) ||
+          (await hasNanFirst(plan, values, queryDatum, readAt, execution))
+    if (missing) {
       return overRows(await loadTables(execution, plan.scans, values, readAt), prepared, execution)
     }
   }
+  if (native && hits === 0) return rowsResult(prepared, execution, [])
   const [only] = found
   if (output !== undefined && plan.output !== undefined && only !== undefined && found.length === 1) {
     const columns = plan.output.map((column) => outputColumn(column, only.part, output))
@@ -181,28 +187,57 @@ function rowRange(from: number, to: number): Uint32Array {
   return rows
 }
 
-/** Rows that pass the condition but have no distance (NULL vector; zero vector under cosine). */
-async function hasRowsWithoutDistance(
+/** Whether rows without a vector precede what was found. */
+async function hasNullFirst(
   plan: SearchPlan,
   values: SlotValues,
   readAt: Timestamp,
   execution: Execution,
-  hits: number,
 ): Promise<boolean> {
-  if (plan.nullsFirst) {
-    const scan = plan.scans[0]
-    if (scan?.table.columns.find((column) => column.attnum === plan.attnum)?.notNull === true) return false
+  const column = plan.scans[0]?.table.columns.find((candidate) => candidate.attnum === plan.attnum)
+  if (!plan.nullsFirst || column?.notNull === true) return false
+  return (await countPassing(plan, values, readAt, execution, { op: 'isNull', attnum: plan.attnum })) > 0
+}
+
+/**
+ * Whether rows with the distance NaN (zero vector under cosine, infinite products) precede what was found. An index holds
+ * none of them, as in pgvector; without one, or where exactness was asked for, they are looked for.
+ */
+async function hasNanFirst(
+  plan: SearchPlan,
+  values: SlotValues,
+  queryDatum: Uint8Array,
+  readAt: Timestamp,
+  execution: Execution,
+): Promise<boolean> {
+  const column = plan.scans[0]?.table.columns.find((candidate) => candidate.attnum === plan.attnum)
+  const mayBeNan = plan.metric === 'cosine' || plan.metric === 'inner'
+  if (!plan.nansFirst || column === undefined || !mayBeNan) return false
+  if (plan.hasIndex && searchMode(execution) === 'auto') return false
+  const isNan: FilterNode = {
+    op: 'distance',
+    attnum: plan.attnum,
+    metric: plan.metric,
+    query: queryVector(queryDatum, column),
+    comparison: '=',
+    radius: Number.NaN,
   }
+  return (await countPassing(plan, values, readAt, execution, isNan)) > 0
+}
+
+/** Stored rows that pass the native part of the condition, and another one. */
+async function countPassing(
+  plan: SearchPlan,
+  values: SlotValues,
+  readAt: Timestamp,
+  execution: Execution,
+  further: FilterNode | undefined,
+): Promise<number> {
   let passing = 0
   for (const scan of plan.scans) {
     if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
-    const isNull: FilterNode = { op: 'isNull', attnum: plan.attnum }
-    const condition = scan.filter?.(values)
-    const filter: FilterNode | undefined = plan.nullsFirst
-      ? condition === undefined
-        ? isNull
-        : { op: 'and', args: [condition, isNull] }
-      : condition
+    const args = [scan.filter?.(values), further].filter((part) => part !== undefined)
+    const filter: FilterNode | undefined = args.length > 1 ? { op: 'and', args } : args[0]
     for (let shard = 0; shard < shardsOf(scan.table); shard += 1) {
       const part = await execution.environment.streaming.aggregate(
         {
@@ -217,5 +252,5 @@ async function hasRowsWithoutDistance(
       passing += part.values[0]?.count ?? 0
     }
   }
-  return plan.nullsFirst ? passing > 0 : passing > hits
+  return passing
 }

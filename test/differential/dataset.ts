@@ -1,0 +1,111 @@
+/** Tables of random columns, and the statements that fill them so that rows lie in every kind of segment. */
+import { randomFrom, type Random } from './random.js'
+import { drawVector, type MetricOperator, metrics, operatorClasses, quote, types, type ValueType } from './values.js'
+
+export interface DataColumn {
+  readonly name: string
+  readonly type: ValueType
+}
+
+export interface DataTable {
+  readonly name: string
+  /** Without id, which every table has: int4, unique, the primary key unless keyless. */
+  readonly columns: readonly DataColumn[]
+  readonly vector: { readonly name: string; readonly dimensions: number } | undefined
+  readonly key: 'primary' | 'none'
+  readonly definition: string
+}
+
+export interface Dataset {
+  readonly seed: number
+  readonly tables: readonly DataTable[]
+  /** In order; each its own transaction. */
+  readonly steps: readonly string[]
+  /** DML for use within a transaction that is rolled back. */
+  readonly ownWrites: readonly string[]
+}
+
+export function makeDataset(seed: number): Dataset {
+  const random = randomFrom(seed)
+  const tables = [makeTable('t1', random), makeTable('t2', random)]
+  const steps = ['CREATE EXTENSION IF NOT EXISTS vector']
+  for (const table of tables) {
+    steps.push(`DROP TABLE IF EXISTS ${table.name}`, table.definition, ...fill(table, random))
+  }
+  const ownWrites = tables.flatMap((table) => [
+    insert(table, 5000, random.integer(1, 12), random),
+    `UPDATE ${table.name} SET ${assignments(table, random)} WHERE id % 7 = ${random.integer(0, 6)}`,
+    `DELETE FROM ${table.name} WHERE id % 11 = ${random.integer(0, 10)}`,
+  ])
+  return { seed, tables, steps, ownWrites }
+}
+
+function makeTable(name: string, random: Random): DataTable {
+  const count = random.integer(3, 8)
+  const columns = Array.from({ length: count }, (_, i): DataColumn => ({ name: `c${i}`, type: random.pick(types) }))
+  const vector = random.chance(0.8) ? { name: 'e', dimensions: random.pick([1, 2, 3, 4, 8, 17]) } : undefined
+  const key = random.chance(0.85) ? 'primary' : 'none'
+  const parts = [
+    key === 'primary' ? 'id int4 PRIMARY KEY' : 'id int4 NOT NULL',
+    ...columns.map((column) => `${column.name} ${column.type.name}`),
+    ...(vector === undefined ? [] : [`${vector.name} vector(${vector.dimensions})`]),
+  ]
+  return { name, columns, vector, key, definition: `CREATE TABLE ${name} (${parts.join(', ')})` }
+}
+
+function fill(table: DataTable, random: Random): string[] {
+  const steps: string[] = []
+  let nextId = 1
+  const rounds = random.integer(0, 4)
+  for (let round = 0; round < rounds; round += 1) {
+    const count = random.pick([1, 3, 20, 60, 150])
+    steps.push(insert(table, nextId, count, random))
+    nextId += count
+    for (let turn = random.integer(0, 3); turn > 0; turn -= 1) steps.push(disturbance(table, nextId, random))
+  }
+  return steps
+}
+
+function disturbance(table: DataTable, nextId: number, random: Random): string {
+  switch (random.integer(0, 5)) {
+    case 0:
+    case 1:
+      return 'CHECKPOINT'
+    case 2:
+      return `UPDATE ${table.name} SET ${assignments(table, random)} WHERE id % 5 = ${random.integer(0, 4)}`
+    case 3:
+      return `DELETE FROM ${table.name} WHERE id BETWEEN ${random.integer(1, nextId)} AND ${random.integer(1, nextId)}`
+    case 4: {
+      const operator: MetricOperator = random.pick(metrics)
+      return table.vector === undefined
+        ? 'CHECKPOINT'
+        : `CREATE INDEX ON ${table.name} USING hnsw (${table.vector.name} ${operatorClasses[operator]})`
+    }
+    default:
+      return `VACUUM FULL ${table.name}`
+  }
+}
+
+function insert(table: DataTable, firstId: number, count: number, random: Random): string {
+  const rows = Array.from({ length: count }, (_, i) => `(${[firstId + i, ...drawRow(table, random)].join(', ')})`)
+  return `INSERT INTO ${table.name} VALUES ${rows.join(', ')}`
+}
+
+function drawRow(table: DataTable, random: Random): string[] {
+  const row = table.columns.map((column) => drawLiteral(column.type, random))
+  if (table.vector !== undefined) {
+    row.push(random.chance(0.1) ? 'NULL' : quote(drawVector(random, table.vector.dimensions)))
+  }
+  return row
+}
+
+function drawLiteral(type: ValueType, random: Random): string {
+  if (random.chance(0.12)) return 'NULL'
+  const value = type.draw !== undefined && random.chance(0.35) ? type.draw(random) : random.pick(type.values)
+  return quote(value)
+}
+
+function assignments(table: DataTable, random: Random): string {
+  const column = random.pick(table.columns)
+  return `${column.name} = ${drawLiteral(column.type, random)}`
+}
