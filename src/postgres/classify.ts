@@ -6,9 +6,9 @@
 import { hasSqlDetails, loadModule, parseSync } from 'libpg-query'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { type StatementKind, statementKindOf } from '#postgres/statement-kinds.js'
+import type { TreeNode } from '#postgres/tree-node.js'
 
-/** A node of the parse tree as libpg_query prints it: `{ SelectStmt: { … } }`; fields that are zero are left out. */
-export type TreeNode = Readonly<Record<string, unknown>>
+export type { TreeNode }
 
 export interface ParsedStatement {
   /** Text of this statement alone: no semicolon, no blanks or comments before it. */

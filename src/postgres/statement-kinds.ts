@@ -1,5 +1,5 @@
 /** What to do with a statement, by the type of its parse node. */
-import type { TreeNode } from '#postgres/classify.js'
+import type { TreeNode } from '#postgres/tree-node.js'
 
 export type StatementKind =
   | 'select'

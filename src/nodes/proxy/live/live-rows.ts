@@ -2,8 +2,20 @@
 import { unreachable } from '#base/errors.js'
 import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
 import type { Datum } from '#engine/columnar/column.js'
-import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
-import type { LiveTableName } from '#nodes/proxy/live/live-tables.js'
+import type { Progress } from '#nodes/proxy/session/progress.js'
+import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import type { Postgres } from '#postgres/contract.js'
+
+export type LiveTableName = 'live_activity' | 'live_create_index' | 'live_copy' | 'live_segments' | 'live_relations'
+
+/** Where the facts are. */
+export interface LiveSources {
+  readonly postgres: Postgres
+  readonly streaming: StreamingNode
+  readonly progress: Progress
+  readonly sessions: SessionRegistry
+}
 
 export type LiveRow = readonly Datum[]
 
@@ -17,7 +29,7 @@ function timestamptz(unixMs: number): Datum {
   return int64Datum((BigInt(Math.trunc(unixMs)) - 946_684_800_000n) * 1000n)
 }
 
-export async function liveRows(name: LiveTableName, environment: ProxyEnvironment): Promise<readonly LiveRow[]> {
+export async function liveRows(name: LiveTableName, environment: LiveSources): Promise<readonly LiveRow[]> {
   switch (name) {
     case 'live_activity':
       return activity(environment)
@@ -56,7 +68,7 @@ export async function liveRows(name: LiveTableName, environment: ProxyEnvironmen
   }
 }
 
-function activity(environment: ProxyEnvironment): readonly LiveRow[] {
+function activity(environment: LiveSources): readonly LiveRow[] {
   return environment.sessions.entries().map((entry) => {
     const { running, transactionStartMs } = entry.activity()
     return [
@@ -82,7 +94,7 @@ function inet(host: string): Datum {
   return Uint8Array.of(2, 32, 0, 4, ...parts)
 }
 
-async function segments({ postgres, streaming }: ProxyEnvironment): Promise<readonly LiveRow[]> {
+async function segments({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
   const rows: LiveRow[] = []
   for (const table of postgres.catalog().tables.values()) {
     if (table.kind !== 'table') continue
@@ -103,7 +115,7 @@ async function segments({ postgres, streaming }: ProxyEnvironment): Promise<read
 }
 
 /** A table's row, and one for each vector index: its size under its own OID. */
-async function relations({ postgres, streaming }: ProxyEnvironment): Promise<readonly LiveRow[]> {
+async function relations({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
   const rows: LiveRow[] = []
   for (const table of postgres.catalog().tables.values()) {
     if (table.kind !== 'table') continue

@@ -3,12 +3,9 @@
  * PostgreSQL's own views (pg_stat_activity, pg_stat_progress_…) and size functions are defined over them.
  */
 import { backgroundContext } from '#base/context.js'
-import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
-import { type LiveRow, liveRows } from '#nodes/proxy/live/live-rows.js'
+import { type LiveRow, liveRows, type LiveSources, type LiveTableName } from '#nodes/proxy/live/live-rows.js'
 import { dataRows } from '#nodes/proxy/statements/evaluate.js'
 import type { PlanNode, Postgres, TableLoad } from '#postgres/contract.js'
-
-export type LiveTableName = 'live_activity' | 'live_create_index' | 'live_copy' | 'live_segments' | 'live_relations'
 
 const names: readonly LiveTableName[] = [
   'live_activity',
@@ -41,12 +38,12 @@ export class LiveTables {
     return [...found]
   }
 
-  async loads(wanted: readonly LiveTableName[], environment: ProxyEnvironment): Promise<readonly TableLoad[]> {
+  async loads(wanted: readonly LiveTableName[], sources: LiveSources): Promise<readonly TableLoad[]> {
     const loads: TableLoad[] = []
     for (const name of wanted) {
       const oid = this.#oids.get(name)
       if (oid === undefined) continue
-      const rows = await liveRows(name, environment)
+      const rows = await liveRows(name, sources)
       const width = rows[0]?.length ?? 0
       loads.push({
         tableOid: oid,

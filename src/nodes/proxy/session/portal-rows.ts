@@ -1,6 +1,6 @@
 /** Rows of a result in pieces: row-limited portals and cursors. */
 import type { RunningPortal } from '#nodes/proxy/session/prepared.js'
-import type { Result, RowChunk } from '#nodes/proxy/statements/execution.js'
+import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 
 export function startPortal(result: Result): RunningPortal {
   const { rows } = result

@@ -1,4 +1,4 @@
-import type { Result, RowChunk } from '#nodes/proxy/statements/execution.js'
+import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 
 /** A statement under a name. */

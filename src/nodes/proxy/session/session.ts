@@ -39,7 +39,8 @@ import { type IsolationLevel, Transaction } from '#nodes/proxy/session/transacti
 import { describeUtility } from '#nodes/proxy/statements/describe-utility.js'
 import { runStatement } from '#nodes/proxy/statements/dispatch.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
-import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { type ParsedStatement, parseStatements } from '#postgres/classify.js'
 import type { BoundStatement, Description } from '#postgres/contract.js'
 

@@ -9,7 +9,8 @@ import { toExpression, toSql, isColumnFree } from '#nodes/proxy/plan/expression.
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
-import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { collectFunctionNames } from '#postgres/tree-walk.js'
 import type { TreeNode } from '#postgres/classify.js'
 

@@ -11,9 +11,10 @@ import type { AggregatePlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.j
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { reduceAggregates } from '#engine/exec/merge.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
-import { chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { type Result } from '#nodes/proxy/statements/result.js'
 import { judgeResidual, shardsOf } from '#nodes/proxy/statements/read-rows.js'
-import { rowsResult } from '#nodes/proxy/statements/select.js'
+import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
 import type { TableColumn } from '#postgres/contract.js'
 

@@ -1,6 +1,7 @@
 /** COPY … TO STDOUT: as a query whose rows PostgreSQL's own COPY formats, table by table natively where that is possible. */
-import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
-import { commandResult } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
+import { commandResult } from '#nodes/proxy/statements/result.js'
 import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import { native } from '#engine/index/native.js'
 import { hasTextFormatter } from '#engine/types/format-text.js'

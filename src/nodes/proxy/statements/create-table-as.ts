@@ -1,6 +1,7 @@
 /** CREATE TABLE AS: the empty table, then INSERT … SELECT into it, both in the transaction. */
 import { notSupported } from '#base/errors.js'
-import { type Execution, commandResult, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { runDdl } from '#nodes/proxy/statements/ddl.js'
 import { modify } from '#nodes/proxy/statements/modify.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'

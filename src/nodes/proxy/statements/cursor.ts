@@ -1,7 +1,8 @@
 /** DECLARE, FETCH, MOVE, CLOSE: cursors are portals that SQL names. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
-import { commandResult, type Execution, type Result, type RowChunk } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result, type RowChunk } from '#nodes/proxy/statements/result.js'
 import { select } from '#nodes/proxy/statements/select.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
 

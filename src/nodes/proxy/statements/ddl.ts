@@ -4,7 +4,8 @@
  */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
-import { commandResult, chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'

@@ -6,7 +6,8 @@ import { copyOut } from '#nodes/proxy/statements/copy-out.js'
 import { createTableAs } from '#nodes/proxy/statements/create-table-as.js'
 import { closeCursor, declareCursor, fetchCursor } from '#nodes/proxy/statements/cursor.js'
 import { ddl } from '#nodes/proxy/statements/ddl.js'
-import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { explain } from '#nodes/proxy/statements/explain.js'
 import { checkpoint, reindex, vacuum } from '#nodes/proxy/statements/maintenance.js'
 import { modify } from '#nodes/proxy/statements/modify.js'
@@ -52,7 +53,7 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'prepare':
       return prepareStatement(execution)
     case 'execute':
-      return executeStatement(execution)
+      return executeStatement(execution, runStatement)
     case 'deallocate':
       return deallocateStatement(execution)
     case 'declare':

@@ -3,7 +3,7 @@ import type { Column } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import { hasTextFormatter } from '#engine/types/format-text.js'
 import type { TypeSettings } from '#engine/types/type-settings.js'
-import type { RowChunk } from '#nodes/proxy/statements/execution.js'
+import type { RowChunk } from '#nodes/proxy/statements/result.js'
 
 /** As in Bind: none = all text, one = for all, else one each. */
 export function formatsOf(resultFormats: readonly number[], fieldCount: number): readonly number[] {

@@ -1,13 +1,12 @@
 import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { FieldDescription as WireField } from '#net/pgwire/backend.js'
 import type { ResponseWriter } from '#net/pgwire/session.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import type { Settings } from '#nodes/proxy/session/settings.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { ParsedStatement } from '#postgres/classify.js'
-import type { BoundStatement, CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
+import type { BoundStatement, CatalogSnapshot } from '#postgres/contract.js'
 
 /** One statement being executed: everything its verb needs, passed down instead of looked up. */
 export interface Execution {
@@ -24,23 +23,6 @@ export interface Execution {
   readonly out: ResponseWriter
 }
 
-/** Whole DataRow messages. */
-export interface RowChunk {
-  readonly data: Uint8Array
-  readonly count: number
-}
-
-export interface Result {
-  /** Undefined: the statement returns no rows. */
-  readonly fields: readonly WireField[] | undefined
-  readonly rows: AsyncIterable<RowChunk> | readonly RowChunk[]
-  /** CommandComplete tag, given the number of rows sent. undefined: the statement has answered itself. */
-  readonly tag: (rowCount: number) => string
-}
-
-export function pendingDdl(execution: Execution): readonly DdlEntry[] {
-  return execution.transaction.pendingDdl
-}
 
 /** READ COMMITTED reads at the newest readable timestamp, REPEATABLE READ and up at the transaction's first. */
 export function chooseReadTimestamp(execution: Execution): Timestamp {
@@ -50,8 +32,3 @@ export function chooseReadTimestamp(execution: Execution): Timestamp {
   transaction.snapshotAt ??= newest
   return transaction.snapshotAt
 }
-
-export function commandResult(tag: string): Result {
-  return { fields: undefined, rows: [], tag: () => tag }
-}
-

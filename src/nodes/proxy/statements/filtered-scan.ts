@@ -4,7 +4,8 @@ import { takeRows } from '#engine/columnar/batch.js'
 import type { FilteredScanPlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode-rows.js'
-import { chooseReadTimestamp, type Execution, type Result, type RowChunk } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { type Result, type RowChunk } from '#nodes/proxy/statements/result.js'
 import { limitsOf } from '#nodes/proxy/statements/limits.js'
 import {
   judgeResidual,
@@ -14,7 +15,7 @@ import {
   readStored,
   shardsOf,
 } from '#nodes/proxy/statements/read-rows.js'
-import { rowsResult } from '#nodes/proxy/statements/select.js'
+import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { overRows, verbatim } from '#nodes/proxy/statements/verbatim.js'
 
 const everyRow = 0x7fff_ffff

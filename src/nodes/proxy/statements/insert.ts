@@ -1,4 +1,5 @@
-import type { Execution, Result } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { modify } from '#nodes/proxy/statements/modify.js'
 
 /** INSERT: natively when every value is plain, else as any other statement that changes rows. */

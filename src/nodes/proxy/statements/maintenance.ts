@@ -1,6 +1,7 @@
 /** VACUUM, ANALYZE, CHECKPOINT, REINDEX, CLUSTER: PostgreSQL's words for flush, compaction and rebuilding. */
 import { DatabaseError, SqlState } from '#base/errors.js'
-import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableInfo } from '#postgres/contract.js'

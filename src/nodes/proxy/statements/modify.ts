@@ -20,16 +20,18 @@ import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { makeSlots, resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
+import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { type Result } from '#nodes/proxy/statements/result.js'
 import {
   type LoadedRows,
   loadRows,
   loadTables,
   storedColumns,
 } from '#nodes/proxy/statements/read-rows.js'
-import { wireFields } from '#nodes/proxy/statements/select.js'
+import { wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type { EvaluationResult, TableChange, TableInfo } from '#postgres/contract.js'
@@ -155,12 +157,6 @@ export async function runUntilSettled(
   }
 }
 
-export interface CapturedChange {
-  readonly table: TableInfo
-  readonly removed: Uint32Array
-  /** All stored columns, in attnum order. */
-  readonly inserted: ColumnBatch
-}
 
 type Attempt = {
   readonly result: EvaluationResult

@@ -2,9 +2,9 @@
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { typeReference } from '#nodes/proxy/plan/expression.js'
-import { runStatement } from '#nodes/proxy/statements/dispatch.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
-import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
 
 export async function prepareStatement(execution: Execution): Promise<Result> {
@@ -32,7 +32,11 @@ function typeOid(execution: Execution, node: unknown): number {
   throw new DatabaseError(SqlState.undefinedObject, `type "${name}" does not exist`)
 }
 
-export async function executeStatement(execution: Execution): Promise<Result> {
+/** @param run the dispatcher, which this file must not import: it imports us */
+export async function executeStatement(
+  execution: Execution,
+  run: (execution: Execution) => Promise<Result>,
+): Promise<Result> {
   const { parsed, memory } = execution
   const name = String(parsed.tree['name'])
   const statement = memory.statements.get(name)
@@ -53,7 +57,7 @@ export async function executeStatement(execution: Execution): Promise<Result> {
     return `(${text})::${type.startsWith('_') ? `"${type.slice(1)}"[]` : `"${type}"`}`
   })
   const parameters = casts.length === 0 ? [] : await evaluateValues(execution, `SELECT ${casts.join(', ')}`, [], false)
-  return runStatement({
+  return run({
     ...execution,
     parsed: statement.parsed,
     bound: {

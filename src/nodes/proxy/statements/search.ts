@@ -12,10 +12,11 @@ import { queryVector } from '#nodes/proxy/plan/filter-compile.js'
 import type { OutputColumn, PreparedPlan, ScanPlan, SearchPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode-rows.js'
-import { chooseReadTimestamp, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { type Result } from '#nodes/proxy/statements/result.js'
 import { limitsOf } from '#nodes/proxy/statements/limits.js'
 import { judgeResidual, type LoadedRows, loadTables, readOwn, shardsOf } from '#nodes/proxy/statements/read-rows.js'
-import { rowsResult } from '#nodes/proxy/statements/select.js'
+import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { overRows, verbatim } from '#nodes/proxy/statements/verbatim.js'
 
 export interface SearchReport {

@@ -2,15 +2,15 @@
  * ★ Answers a SELECT: plan (cached), bind the slots, choose the read timestamp, ask every shard, reduce, write rows.
  */
 import { DatabaseError, unreachable } from '#base/errors.js'
-import type { FieldDescription as WireField } from '#net/pgwire/backend.js'
 import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import type { HoistedPlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { aggregate } from '#nodes/proxy/statements/aggregate.js'
-import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { dataRows, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import type { Execution, Result, RowChunk } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { search } from '#nodes/proxy/statements/search.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
@@ -39,23 +39,6 @@ export async function select(execution: Execution): Promise<Result> {
   }
 }
 
-export function wireFields(prepared: PreparedPlan, resultFormats: readonly number[]): readonly WireField[] {
-  const { fields } = prepared.description
-  const formats = formatsOf(resultFormats, fields.length)
-  return fields.map((field, i) => ({ ...field, format: formats[i] ?? 0 }))
-}
-
-export function rowsResult(
-  prepared: PreparedPlan,
-  execution: Execution,
-  rows: AsyncIterable<RowChunk> | readonly RowChunk[],
-): Result {
-  return {
-    fields: wireFields(prepared, execution.bound.resultFormats),
-    rows,
-    tag: (rowCount) => `SELECT ${rowCount}`,
-  }
-}
 
 async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promise<Result> {
   const { environment, bound, context } = execution

@@ -1,7 +1,8 @@
 /** LISTEN, NOTIFY, UNLISTEN, DISCARD. */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { closePortal } from '#nodes/proxy/session/portal-rows.js'
-import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 
 export function listen(execution: Execution): Result {
   execution.memory.listening.add(String(execution.parsed.tree['conditionname']))

@@ -1,6 +1,7 @@
 /** BEGIN, COMMIT, ROLLBACK, savepoints: what they do is the session's business, which owns the transaction. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
-import { commandResult, type Execution, type Result } from '#nodes/proxy/statements/execution.js'
+import { type Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { transactionModes } from '#nodes/proxy/statements/settings-statements.js'
 import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
 import type { TreeNode } from '#postgres/classify.js'
