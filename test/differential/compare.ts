@@ -18,8 +18,13 @@ export interface Agreement {
 }
 
 /** @returns what differs; undefined: nothing */
-export function difference(found: Answer, expected: Answer, agreement: Agreement): string | undefined {
-  if (found.error !== undefined || expected.error !== undefined) return errorDifference(found, expected)
+export function difference(
+  found: Answer,
+  expected: Answer,
+  agreement: Agreement,
+): string | undefined {
+  if (found.error !== undefined || expected.error !== undefined)
+    return errorDifference(found, expected)
   if (String(found.fields) !== String(expected.fields)) {
     return `columns: ${found.fields} instead of ${expected.fields}`
   }
@@ -42,19 +47,22 @@ export function difference(found: Answer, expected: Answer, agreement: Agreement
       return firstDifference(sorted(foundRows), sorted(expectedRows))
     case 'keys': {
       const keys = agreement.keys ?? []
-      const keyOf = (row: readonly (string | null)[]): (string | null)[] => keys.map((key) => canonical(row[key] ?? null))
+      const keyOf = (row: readonly (string | null)[]): (string | null)[] =>
+        keys.map((key) => canonical(row[key] ?? null))
       const byKeys = firstDifference(foundRows.map(keyOf), expectedRows.map(keyOf))
       if (byKeys !== undefined) return `sort keys, ${byKeys}`
       if (agreement.cut !== true) return firstDifference(sorted(foundRows), sorted(expectedRows))
       const edges = [expectedRows[0], expectedRows.at(-1)].map((row) => String(row && keyOf(row)))
-      const inner = (rows: readonly (readonly (string | null)[])[]) => sorted(rows.filter((row) => !edges.includes(String(keyOf(row)))))
+      const inner = (rows: readonly (readonly (string | null)[])[]) =>
+        sorted(rows.filter((row) => !edges.includes(String(keyOf(row)))))
       return firstDifference(inner(foundRows), inner(expectedRows))
     }
   }
 }
 
 function errorDifference(found: Answer, expected: Answer): string | undefined {
-  const state = (answer: Answer): string => (answer.error === undefined ? 'no error' : `${answer.error.sqlState} ${answer.error.message}`)
+  const state = (answer: Answer): string =>
+    answer.error === undefined ? 'no error' : `${answer.error.sqlState} ${answer.error.message}`
   if (state(found) === state(expected)) return undefined
   // PostgreSQL meets a query vector of wrong length when it meets a row; natively it is met before.
   const dimensions = /^22000 different vector dimensions/
@@ -62,7 +70,9 @@ function errorDifference(found: Answer, expected: Answer): string | undefined {
   return `${state(found)} instead of ${state(expected)}`
 }
 
-function sorted(rows: readonly (readonly (string | null)[])[]): readonly (readonly (string | null)[])[] {
+function sorted(
+  rows: readonly (readonly (string | null)[])[],
+): readonly (readonly (string | null)[])[] {
   return rows
     .map((row) => ({ row, text: JSON.stringify(row) }))
     .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0))

@@ -1,6 +1,14 @@
 /** Tables of random columns, and the statements that fill them so that rows lie in every kind of segment. */
-import { randomFrom, type Random } from './random.js'
-import { drawVector, type MetricOperator, metrics, operatorClasses, quote, types, type ValueType } from './values.js'
+import { type Random, randomFrom } from './random.js'
+import {
+  drawVector,
+  type MetricOperator,
+  metrics,
+  operatorClasses,
+  quote,
+  types,
+  type ValueType,
+} from './values.js'
 
 export interface DataColumn {
   readonly name: string
@@ -42,8 +50,13 @@ export function makeDataset(seed: number): Dataset {
 
 function makeTable(name: string, random: Random): DataTable {
   const count = random.integer(3, 8)
-  const columns = Array.from({ length: count }, (_, i): DataColumn => ({ name: `c${i}`, type: random.pick(types) }))
-  const vector = random.chance(0.8) ? { name: 'e', dimensions: random.pick([1, 2, 3, 4, 8, 17]) } : undefined
+  const columns = Array.from(
+    { length: count },
+    (_, i): DataColumn => ({ name: `c${i}`, type: random.pick(types) }),
+  )
+  const vector = random.chance(0.8)
+    ? { name: 'e', dimensions: random.pick([1, 2, 3, 4, 8, 17]) }
+    : undefined
   const key = random.chance(0.85) ? 'primary' : 'none'
   const parts = [
     key === 'primary' ? 'id int4 PRIMARY KEY' : 'id int4 NOT NULL',
@@ -61,7 +74,8 @@ function fill(table: DataTable, random: Random): string[] {
     const count = random.pick([1, 3, 20, 60, 150])
     steps.push(insert(table, nextId, count, random))
     nextId += count
-    for (let turn = random.integer(0, 3); turn > 0; turn -= 1) steps.push(disturbance(table, nextId, random))
+    for (let turn = random.integer(0, 3); turn > 0; turn -= 1)
+      steps.push(disturbance(table, nextId, random))
   }
   return steps
 }
@@ -87,7 +101,10 @@ function disturbance(table: DataTable, nextId: number, random: Random): string {
 }
 
 function insert(table: DataTable, firstId: number, count: number, random: Random): string {
-  const rows = Array.from({ length: count }, (_, i) => `(${[firstId + i, ...drawRow(table, random)].join(', ')})`)
+  const rows = Array.from(
+    { length: count },
+    (_, i) => `(${[firstId + i, ...drawRow(table, random)].join(', ')})`,
+  )
   return `INSERT INTO ${table.name} VALUES ${rows.join(', ')}`
 }
 
@@ -101,7 +118,8 @@ function drawRow(table: DataTable, random: Random): string[] {
 
 function drawLiteral(type: ValueType, random: Random): string {
   if (random.chance(0.12)) return 'NULL'
-  const value = type.draw !== undefined && random.chance(0.35) ? type.draw(random) : random.pick(type.values)
+  const value =
+    type.draw !== undefined && random.chance(0.35) ? type.draw(random) : random.pick(type.values)
   return quote(value)
 }
 

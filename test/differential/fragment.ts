@@ -19,13 +19,19 @@ export interface Hole {
   readonly as: 'literal' | 'bare' | 'text' | 'binary'
 }
 
-export function write(fragment: Fragment): { readonly sql: string; readonly parameters: readonly Parameter[] } {
+export function write(fragment: Fragment): {
+  readonly sql: string
+  readonly parameters: readonly Parameter[]
+} {
   const parameters: Parameter[] = []
   const sql = fragment({
     value({ castName, oid, value, bytes, as }) {
       if (as === 'bare' && value !== null && /^-?\d+(\.\d+)?$/.test(value)) return value
       if (as === 'literal' || as === 'bare') return `${quote(value)}::${castName}`
-      parameters.push({ typeOid: oid, value: as === 'binary' && value !== null ? (bytes ?? value) : value })
+      parameters.push({
+        typeOid: oid,
+        value: as === 'binary' && value !== null ? (bytes ?? value) : value,
+      })
       return `$${parameters.length}`
     },
   })
@@ -35,7 +41,10 @@ export function write(fragment: Fragment): { readonly sql: string; readonly para
 export function valueArb(type: ValueType): fc.Arbitrary<Fragment> {
   return fc
     .record({
-      value: fc.oneof({ weight: 12, arbitrary: fc.constantFrom(...type.values) }, { weight: 1, arbitrary: fc.constant(null) }),
+      value: fc.oneof(
+        { weight: 12, arbitrary: fc.constantFrom(...type.values) },
+        { weight: 1, arbitrary: fc.constant(null) },
+      ),
       as: fc.constantFrom('literal', 'bare', 'text', 'binary'),
     })
     .map(({ value, as }): Fragment => {

@@ -31,11 +31,18 @@ export interface DifferentialReport {
   readonly differences: readonly Difference[]
 }
 
-export async function runDifferential(session: Session, options: DifferentialOptions): Promise<DifferentialReport> {
+export async function runDifferential(
+  session: Session,
+  options: DifferentialOptions,
+): Promise<DifferentialReport> {
   const counts = { statements: 0, failed: new Map<string, number>() }
   const differences: Difference[] = []
   await session.run('SET enable_indexscan = off')
-  for (let datasetSeed = options.seed; counts.statements < options.statementCount; datasetSeed += 1) {
+  for (
+    let datasetSeed = options.seed;
+    counts.statements < options.statementCount;
+    datasetSeed += 1
+  ) {
     if (options.deadline !== undefined && Date.now() > options.deadline) break
     const dataset = makeDataset(datasetSeed)
     for (const step of dataset.steps) await session.run(step)
@@ -46,11 +53,18 @@ export async function runDifferential(session: Session, options: DifferentialOpt
         await session.run('BEGIN')
         for (const sql of dataset.ownWrites) await session.run(sql)
       }
-      const found = await compareMany(session, arb, { datasetSeed, count: half, inTransaction }, counts)
+      const found = await compareMany(
+        session,
+        arb,
+        { datasetSeed, count: half, inTransaction },
+        counts,
+      )
       if (found !== undefined) differences.push(found)
       if (inTransaction) await session.run('ROLLBACK')
     }
-    options.onProgress?.(`tables ${datasetSeed}: ${counts.statements} statements, ${differences.length} differences`)
+    options.onProgress?.(
+      `tables ${datasetSeed}: ${counts.statements} statements, ${differences.length} differences`,
+    )
   }
   return { statements: counts.statements, failedStatements: counts.failed, differences }
 }
@@ -76,7 +90,12 @@ async function compareMany(
   if (statement === undefined) throw new Error(`no counterexample: ${details.errorInstance}`)
   const error = details.errorInstance
   if (!(error instanceof DifferenceError)) throw error
-  return { datasetSeed: run.datasetSeed, statement, inTransaction: run.inTransaction, what: error.message }
+  return {
+    datasetSeed: run.datasetSeed,
+    statement,
+    inTransaction: run.inTransaction,
+    what: error.message,
+  }
 }
 
 class DifferenceError extends Error {}
@@ -90,16 +109,23 @@ export async function answer(
   await session.run(`SET elanus.native_plans = ${nativePlans}`)
   if (inTransaction) await session.run('SAVEPOINT s')
   const result = await session.ask(statement.sql, statement.parameters, statement.resultFormat)
-  if (inTransaction) await session.run(`${result.error === undefined ? 'RELEASE' : 'ROLLBACK TO'} s`)
+  if (inTransaction)
+    await session.run(`${result.error === undefined ? 'RELEASE' : 'ROLLBACK TO'} s`)
   return result
 }
 
 export function describe({ datasetSeed, statement, inTransaction, what }: Difference): string {
-  const parameters = statement.parameters.map(({ value }) => (value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : value))
+  const parameters = statement.parameters.map(({ value }) =>
+    value instanceof Uint8Array ? `\\x${Buffer.from(value).toString('hex')}` : value,
+  )
   return [
     `tables of seed ${datasetSeed}${inTransaction ? ', own writes' : ''}, ${statement.resultFormat === 1 ? 'binary' : 'text'}, agree in ${JSON.stringify(statement.agreement)}`,
     `  ${statement.sql}`,
-    ...(parameters.length === 0 ? [] : [`  parameters ${JSON.stringify(parameters)} of types ${statement.parameters.map(({ typeOid }) => typeOid)}`]),
+    ...(parameters.length === 0
+      ? []
+      : [
+          `  parameters ${JSON.stringify(parameters)} of types ${statement.parameters.map(({ typeOid }) => typeOid)}`,
+        ]),
     `  ${what}`,
   ].join('\n')
 }

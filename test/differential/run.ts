@@ -30,5 +30,7 @@ const report = await runDifferential(session, {
 session.close()
 await server?.stop()
 for (const found of report.differences) print(`\n${describe(found)}`)
-print(`\n${report.statements} statements, ${report.differences.length} differences; refused by both: ${JSON.stringify([...report.failedStatements])}`)
+print(
+  `\n${report.statements} statements, ${report.differences.length} differences; refused by both: ${JSON.stringify([...report.failedStatements])}`,
+)
 process.exitCode = report.differences.length === 0 ? 0 : 1
