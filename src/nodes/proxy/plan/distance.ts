@@ -25,11 +25,17 @@ export function asDistance(expression: Expression): DistanceExpression | undefin
   return undefined
 }
 
-function ofSides(metric: Metric, left: Expression, right: Expression): DistanceExpression | undefined {
+function ofSides(
+  metric: Metric,
+  left: Expression,
+  right: Expression,
+): DistanceExpression | undefined {
   const leftColumn = vectorColumn(left)
-  if (leftColumn !== undefined && isColumnFree(right)) return { metric, columnName: leftColumn, query: right }
+  if (leftColumn !== undefined && isColumnFree(right))
+    return { metric, columnName: leftColumn, query: right }
   const rightColumn = vectorColumn(right)
-  if (rightColumn !== undefined && isColumnFree(left)) return { metric, columnName: rightColumn, query: left }
+  if (rightColumn !== undefined && isColumnFree(left))
+    return { metric, columnName: rightColumn, query: left }
   return undefined
 }
 
@@ -49,15 +55,24 @@ function vectorColumn(expression: Expression): string | undefined {
  */
 export function asMonotoneDistance(
   expression: Expression,
-): { readonly distance: DistanceExpression; readonly rising: boolean; readonly exact: boolean } | undefined {
+):
+  | { readonly distance: DistanceExpression; readonly rising: boolean; readonly exact: boolean }
+  | undefined {
   const distance = asDistance(expression)
   if (distance !== undefined) return { distance, rising: true, exact: true }
-  if (expression.kind === 'call' && expression.name === 'inner_product' && expression.arguments.length === 2) {
+  if (
+    expression.kind === 'call' &&
+    expression.name === 'inner_product' &&
+    expression.arguments.length === 2
+  ) {
     const [left, right] = expression.arguments
     const inner = left && right ? ofSides('inner', left, right) : undefined
     return inner === undefined ? undefined : { distance: inner, rising: false, exact: false }
   }
-  if (expression.kind === 'cast' && ['float4', 'float8', 'numeric'].includes(expression.type.name)) {
+  if (
+    expression.kind === 'cast' &&
+    ['float4', 'float8', 'numeric'].includes(expression.type.name)
+  ) {
     const below = expression.type.modified ? undefined : asMonotoneDistance(expression.argument)
     return below && { ...below, exact: false }
   }

@@ -9,13 +9,24 @@ import type { SearchMode } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import type { SearchPart, SegmentReport } from '#engine/plan/fragment.js'
 import { queryVector } from '#nodes/proxy/plan/filter-compile.js'
-import type { OutputColumn, PreparedPlan, ScanPlan, SearchPlan } from '#nodes/proxy/plan/query-plan.js'
+import type {
+  OutputColumn,
+  PreparedPlan,
+  ScanPlan,
+  SearchPlan,
+} from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { type Result } from '#nodes/proxy/statements/result.js'
 import { limitsOf } from '#nodes/proxy/statements/limits.js'
-import { judgeResidual, type LoadedRows, loadTables, readOwn, shardsOf } from '#nodes/proxy/statements/read-rows.js'
+import {
+  judgeResidual,
+  type LoadedRows,
+  loadTables,
+  readOwn,
+  shardsOf,
+} from '#nodes/proxy/statements/read-rows.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { overRows, verbatim } from '#nodes/proxy/statements/verbatim.js'
 
@@ -39,18 +50,32 @@ export async function search(
   const queryDatum = values[plan.querySlot] ?? null
   if (limit === 0) return rowsResult(prepared, execution, [])
   // A NULL query vector orders nothing: PostgreSQL may pick any rows.
-  if (queryDatum === null || wanted > searchLimitMax) return verbatim(plan.scans, values, prepared, execution)
+  if (queryDatum === null || wanted > searchLimitMax)
+    return verbatim(plan.scans, values, prepared, execution)
   const readAt = chooseReadTimestamp(execution)
   const dirty = plan.scans.some((scan) => execution.transaction.hasWrites(scan.table.oid))
   const formats = formatsOf(execution.bound.resultFormats, prepared.description.fields.length)
-  const typeNames = plan.output?.map((column) => (column.kind === 'column' ? column.column.typeName : 'float8'))
+  const typeNames = plan.output?.map((column) =>
+    column.kind === 'column' ? column.column.typeName : 'float8',
+  )
   const native =
-    plan.output !== undefined && !dirty && canEncode(typeNames ?? [], formats, execution.settings.types())
+    plan.output !== undefined &&
+    !dirty &&
+    canEncode(typeNames ?? [], formats, execution.settings.types())
   const output = plan.output !== undefined && native ? columnAttnums(plan.output) : undefined
 
   const found: { readonly scan: ScanPlan; readonly part: SearchPart }[] = []
   for (const scan of plan.scans) {
-    const part = await searchScan(plan, scan, values, queryDatum, wanted, readAt, execution, output ?? scan.attnums)
+    const part = await searchScan(
+      plan,
+      scan,
+      values,
+      queryDatum,
+      wanted,
+      readAt,
+      execution,
+      output ?? scan.attnums,
+    )
     found.push({ scan, part })
     onReport?.({ scan, segments: part.segments })
   }
@@ -62,7 +87,12 @@ export async function search(
     }
   }
   const [only] = found
-  if (output !== undefined && plan.output !== undefined && only !== undefined && found.length === 1) {
+  if (
+    output !== undefined &&
+    plan.output !== undefined &&
+    only !== undefined &&
+    found.length === 1
+  ) {
     const columns = plan.output.map((column) => outputColumn(column, only.part, output))
     const rows = rowRange(offset, Math.min(wanted, only.part.distances.length))
     return rowsResult(prepared, execution, [
@@ -94,10 +124,20 @@ async function searchScan(
 ): Promise<SearchPart> {
   const column = scan.table.columns.find((candidate) => candidate.attnum === plan.attnum)
   const query = column === undefined ? new Float32Array() : queryVector(queryDatum, column)
-  const allowedRowIds = scan.filterComplete ? undefined : await judgeResidual(execution, scan, values, readAt)
+  const allowedRowIds = scan.filterComplete
+    ? undefined
+    : await judgeResidual(execution, scan, values, readAt)
   const overlay = execution.transaction.overlays.get(scan.table.oid)
-  if (overlay?.truncated === true || !execution.environment.postgres.catalog().tables.has(scan.table.oid)) {
-    return { distances: new Float64Array(), rowIds: new Float64Array(), batch: { rowCount: 0, columns: [] }, segments: [] }
+  if (
+    overlay?.truncated === true ||
+    !execution.environment.postgres.catalog().tables.has(scan.table.oid)
+  ) {
+    return {
+      distances: new Float64Array(),
+      rowIds: new Float64Array(),
+      batch: { rowCount: 0, columns: [] },
+      segments: [],
+    }
   }
   const deletes = overlay?.deletes()
   const fragment = {
@@ -117,7 +157,12 @@ async function searchScan(
   for (let k = plan.ties ? wanted + 16 : wanted; ; k *= 2) {
     const parts =
       shards === 1
-        ? [await execution.environment.streaming.search({ ...fragment, shard: 0, k }, execution.context)]
+        ? [
+            await execution.environment.streaming.search(
+              { ...fragment, shard: 0, k },
+              execution.context,
+            ),
+          ]
         : await Promise.all(
             Array.from({ length: shards }, (_, shard) =>
               execution.environment.streaming.search({ ...fragment, shard, k }, execution.context),
@@ -166,11 +211,17 @@ function reduceParts(parts: readonly SearchPart[], k: number): SearchPart {
 }
 
 function columnAttnums(output: readonly OutputColumn[]): readonly number[] {
-  const attnums = output.flatMap((column) => (column.kind === 'column' ? [column.column.attnum] : []))
+  const attnums = output.flatMap((column) =>
+    column.kind === 'column' ? [column.column.attnum] : [],
+  )
   return [...new Set(attnums)]
 }
 
-function outputColumn(output: OutputColumn, part: SearchPart, attnums: readonly number[]): ColumnBatch['columns'][number] {
+function outputColumn(
+  output: OutputColumn,
+  part: SearchPart,
+  attnums: readonly number[],
+): ColumnBatch['columns'][number] {
   const column =
     output.kind === 'column' ? part.batch.columns[attnums.indexOf(output.column.attnum)] : undefined
   return column ?? { kind: 'float64', length: part.distances.length, values: part.distances }
@@ -192,7 +243,8 @@ async function hasRowsWithoutDistance(
 ): Promise<boolean> {
   if (plan.nullsFirst) {
     const scan = plan.scans[0]
-    if (scan?.table.columns.find((column) => column.attnum === plan.attnum)?.notNull === true) return false
+    if (scan?.table.columns.find((column) => column.attnum === plan.attnum)?.notNull === true)
+      return false
   }
   let passing = 0
   for (const scan of plan.scans) {
