@@ -14,6 +14,7 @@ import {
 } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
+import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type { EvaluationResult } from '#postgres/contract.js'
 
@@ -41,7 +42,7 @@ export async function overRows(
       ),
     ),
   )
-  for (const notice of result.notices) execution.out.raw(notice)
+  takeNotices(execution, result)
   return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
 }
 
