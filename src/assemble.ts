@@ -42,7 +42,10 @@ const drainDeadlineMs = 10_000
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
  * (which replays the DDL), the proxy, the listener.
  */
-export async function assembleStandalone(config: Config, events: StandaloneEvents): Promise<Standalone> {
+export async function assembleStandalone(
+  config: Config,
+  events: StandaloneEvents,
+): Promise<Standalone> {
   const runtime = systemRuntime
   const lock = await acquireDataDirectoryLock(config.data)
   const [wal, meta, objects] = await Promise.all([
@@ -77,7 +80,8 @@ export async function assembleStandalone(config: Config, events: StandaloneEvent
     native,
     runtime,
     limits: { segmentBytesMax: config.sealBytes },
-    onBackgroundError: (error) => events.problem('background work failed and is tried again', error),
+    onBackgroundError: (error) =>
+      events.problem('background work failed and is tried again', error),
     onFailure: events.fatal,
   })
   const postgres = await openingPostgres
@@ -140,11 +144,18 @@ export async function assembleStandalone(config: Config, events: StandaloneEvent
 }
 
 /** Makes the password of the first superuser known, before anybody can connect. */
-export async function storePassword(dataDirectory: string, user: string, password: string): Promise<void> {
+export async function storePassword(
+  dataDirectory: string,
+  user: string,
+  password: string,
+): Promise<void> {
   const meta = await openEmbeddedMeta(join(dataDirectory, 'meta'))
   const coordinator = await openCoordinator({ meta, runtime: systemRuntime })
   const verifier = await makeVerifier(password, systemRuntime.randomBytes(saltBytes))
-  await coordinator.putSetting(`password/${user}`, new TextEncoder().encode(formatVerifier(verifier)))
+  await coordinator.putSetting(
+    `password/${user}`,
+    new TextEncoder().encode(formatVerifier(verifier)),
+  )
   await coordinator.stop()
   await meta.close()
 }

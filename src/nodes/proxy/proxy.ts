@@ -8,8 +8,8 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { Proxy } from '#nodes/proxy/contract.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
-import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
+import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
@@ -20,8 +20,8 @@ import { ProxySession } from '#nodes/proxy/session/session.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { checkRequest, initialSettings } from '#nodes/proxy/session/start.js'
 import { Transaction } from '#nodes/proxy/session/transaction.js'
-import { judgeSetting } from '#nodes/proxy/statements/settings-statements.js'
 import { Sequences } from '#nodes/proxy/statements/sequences.js'
+import { judgeSetting } from '#nodes/proxy/statements/settings-statements.js'
 import { toTableSchema } from '#nodes/proxy/statements/table-schema.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Postgres } from '#postgres/contract.js'
@@ -55,12 +55,20 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
     checkRequest(request)
     if (!environment.postgres.catalog().roles.has(request.user)) {
       if (!options.createUnknownUsers) {
-        throw new DatabaseError(SqlState.invalidAuthorizationSpecification, `role "${request.user}" does not exist`)
+        throw new DatabaseError(
+          SqlState.invalidAuthorizationSpecification,
+          `role "${request.user}" does not exist`,
+        )
       }
       await createRole(environment, request.user)
     }
     const initial = await initialSettings(request, (name, value) =>
-      judgeSetting(environment, new Settings(request.user, new Map(), () => {}).session(), name, value),
+      judgeSetting(
+        environment,
+        new Settings(request.user, new Map(), () => {}).session(),
+        name,
+        value,
+      ),
     )
     return new ProxySession(environment, request, initial)
   }
@@ -78,13 +86,19 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
 async function putTables(environment: ProxyEnvironment): Promise<void> {
   const catalog = environment.postgres.catalog()
   for (const table of catalog.tables.values()) {
-    if (table.kind === 'table') await environment.streaming.putTable(toTableSchema(table, catalog.version))
+    if (table.kind === 'table')
+      await environment.streaming.putTable(toTableSchema(table, catalog.version))
   }
 }
 
 async function createRole(environment: ProxyEnvironment, user: string): Promise<void> {
   const settings = new Settings('postgres', new Map(), () => {})
-  const transaction = new Transaction('implicit', environment.runtime.nowMs(), 'read committed', false)
+  const transaction = new Transaction(
+    'implicit',
+    environment.runtime.nowMs(),
+    'read committed',
+    false,
+  )
   try {
     await acquireDdlLock(transaction, environment, backgroundContext)
     if (environment.postgres.catalog().roles.has(user)) return

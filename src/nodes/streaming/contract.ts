@@ -69,14 +69,23 @@ export interface StreamingNode {
   /** The newest timestamp at which everything acknowledged is readable: what a strong read uses. */
   serviceTime(): Timestamp
 
-  /** Creates the channels of a new table, or takes over a changed schema (columns, keys, indexes). Durable. */
+  /**
+   * Creates the channels of a new table, or takes over a changed schema (columns, keys, indexes). Durable. To be called before
+   * the commit whose rows have the new form. A higher incarnation: rows inserted from now on have it, and keys are checked
+   * among them alone; rows of the old one go with the commit whose write says `truncate`, so that a rewrite is atomic.
+   * @throws 23505 'could not create unique index' when rows that are there break a new key (not looked at in a rewrite)
+   */
   putTable(schema: TableSchema): Promise<void>
   /** Forgets the table's channels; objects are collected later. */
   dropTable(tableId: number): Promise<void>
 
   /** @throws DatabaseError 23505, 23503, 40001; StoreError when the log fails */
   commit(request: CommitRequest, context: Context): Promise<CommitResult>
-  /** Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit. */
+  /**
+   * Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit: of two open
+   * stages with the same key the first to commit has it, nobody waits for a stage. append() resolves when the rows are on
+   * their way; commit() waits until they are durable.
+   */
   stage(tableId: number, shard: number): Promise<StagedRows>
   /** Statement-time check: the first insert whose unique key exists (committed, not in `deletes`), or undefined. */
   findConflict(write: ChannelWrite, context: Context): Promise<KeyConflict | undefined>

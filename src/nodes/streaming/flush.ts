@@ -144,6 +144,16 @@ function passDeletes(
 
 function handOver(channel: Channel, segment: GrowingSegment, entry: SealedEntry): void {
   const { growing, sealed } = channel.view
+  const { minRowId, maxRowId } = entry.manifest
+  const others = [
+    ...growing.filter((other) => other !== segment).map(({ firstRowId }) => firstRowId),
+    ...sealed.map(({ manifest }) => manifest.minRowId),
+  ]
+  invariant(
+    'SEG-9',
+    others.every((rowId) => !(rowId >= minRowId && rowId <= maxRowId)),
+    'a sealed segment covers row ids of another segment',
+  )
   channel.switchView(
     growing.filter((other) => other !== segment),
     [...sealed, entry].sort((a, b) => a.manifest.minRowId - b.manifest.minRowId),

@@ -61,7 +61,6 @@ test('bytes that are cut short or garbled give XX001 or another record, nothing 
       if (!cut) encoded[at] = value
       try {
         decodeLogRecord(cut ? encoded.subarray(0, at) : encoded)
-        // A rows record ends with its columns: a shorter one is noticed by its count.
         if (cut) expect.unreachable()
       } catch (error) {
         if (!(error instanceof DatabaseError)) throw error

@@ -116,6 +116,9 @@ function encodeRows(record: RowsRecord): Uint8Array {
 function decodeRows(view: DataView): RowsRecord {
   const attnums: number[] = []
   const columnCount = view.getUint16(2, true)
+  if (view.byteLength !== rowsHeaderSize + 2 * columnCount) {
+    throw corrupted('other size than recorded')
+  }
   for (let i = 0; i < columnCount; i += 1) attnums.push(view.getInt16(rowsHeaderSize + 2 * i, true))
   return {
     kind: 'rows',

@@ -305,7 +305,7 @@ class Run {
 
   /** The process dies while things are under way; what was not acknowledged may be there or not, each as a whole. */
   async #crash({
-    during,
+    during: moment,
     ids: wanted,
     afterMs,
     survivors,
@@ -316,9 +316,9 @@ class Run {
     world.walFaults = () => ({ ...noFault, delayAfterMs: 2 + (lag++ % 3) })
     world.metaFaults = () => ({ ...noFault, delayBeforeMs: lag++ % 2, delayAfterMs: lag++ % 3 })
     const work: Promise<unknown>[] = []
-    if (during === 'flush') work.push(world.node.flush(undefined, context))
-    if (during === 'compact') work.push(world.node.compact(tableId, context))
-    if (during !== 'rest') {
+    if (moment === 'flush') work.push(world.node.flush(undefined, context))
+    if (moment === 'compact') work.push(world.node.compact(tableId, context))
+    if (moment !== 'rest') {
       const free = wanted.filter((id) => !this.model.has(id))
       for (const id of free) {
         const rows = this.rowsFor([id])

@@ -331,6 +331,38 @@ describe('sealed segments', () => {
     expect(await world.ids()).toEqual(expected)
   })
 
+  test('around an open COPY keep their ranges of row ids apart, also after a crash', async () => {
+    const open = await world.node.stage(tableId, 0)
+    await open.append(batchOf([doc(100)]))
+    await world.commit(insert(doc(1)))
+    await world.node.flush(tableId, context)
+    await world.commit(insert(doc(2)))
+    await world.node.flush(tableId, context)
+    await world.commit(insert(doc(3)))
+    await reopen()
+    await world.node.flush(tableId, context)
+    for (const id of [2, 1, 3]) await world.commit({ deletes: await world.rowIdsOf(id) })
+    expect(await world.ids()).toEqual([])
+    await reopen()
+    expect(await world.ids()).toEqual([])
+  })
+
+  test('a delete that comes while deletes are written down survives', async () => {
+    await world.commit(insert(doc(1), doc(2), doc(3)))
+    await world.node.flush(tableId, context)
+    const [first, second] = [await world.rowIdsOf(1), await world.rowIdsOf(2)]
+    await world.commit({ deletes: first })
+    world.metaFaults = (operation) =>
+      operation === 'objects.put' ? { ...noFault, delayBeforeMs: 20 } : noFault
+    const flushed = world.node.flush(undefined, context)
+    await world.runtime.sleep(10)
+    await world.commit({ deletes: second })
+    await flushed
+    world.metaFaults = () => noFault
+    await reopen()
+    expect(await world.ids()).toEqual([3])
+  })
+
   test('the log is given up when everything in it is sealed, and row ids are not used again', async () => {
     await world.commit(insert(...range(0, 10).map((id) => doc(id))))
     const last = (await world.rowIdsOf(9))[0] ?? 0

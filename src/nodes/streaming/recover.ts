@@ -32,14 +32,16 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
   }
   const newest = await recoverSegments(state)
 
+  // A record's rows may lie around every sealed segment of its channel.
+  const segmentsPerRecord =
+    1 + Math.max(0, ...allChannels(state).map(({ view }) => view.sealed.length))
   const replay = new Replay(state)
   for await (const records of wal.read(
     logChannel,
     checkpoints.get(logCheckpoint(logChannel)) ?? 0,
   )) {
     for (const record of records) {
-      // A record begins one segment at most.
-      if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)
+      if (!state.segmentIds.has(segmentsPerRecord)) await state.segmentIds.ensure(segmentsPerRecord)
       replay.read(record)
     }
   }

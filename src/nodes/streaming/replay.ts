@@ -78,6 +78,7 @@ export class Replay {
       this.#stages.set(record.stageId, stage)
     }
     for (const [from, to] of missing) {
+      closeBefore(channel, from)
       const segment = growingFor(this.#state, channel, schema)
       const { stageId, baseRowId } = record
       segment.append(batch, record.attnums, from, stageId, from - baseRowId, to - baseRowId)
@@ -143,6 +144,19 @@ export function withoutSealed(channel: Channel, from: number, to: number): [numb
     })
   }
   return parts
+}
+
+/**
+ * A segment's range of row ids covers no other segment (SEG-9): rows that follow a sealed segment begin a new one. So it was
+ * before the crash too: what is sealed between was closed after what is replayed now.
+ */
+function closeBefore(channel: Channel, rowId: number): void {
+  const open = channel.openGrowing()
+  if (open === undefined || open.rowCount === 0) return
+  const isBetween = channel.view.sealed.some(
+    ({ manifest }) => manifest.minRowId > open.lastRowId && manifest.minRowId < rowId,
+  )
+  if (isBetween) open.closed = true
 }
 
 function schemaAsWritten(

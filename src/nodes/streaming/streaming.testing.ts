@@ -146,6 +146,7 @@ export class World {
     const wal = new MemoryWal(this.wal, { runtime, faults: path })
     const objects = new MemoryObjects(this.objects, {
       runtime,
+      faults: path,
       localDirectory: join(directory, 'cache'),
     })
     this.coordinator = await openCoordinator({ meta, runtime })

@@ -11,12 +11,18 @@ export interface RoutedRows {
 }
 
 /** @param batches all stored columns of the table */
-export function routeBatches(table: TableInfo, batches: readonly ColumnBatch[]): readonly RoutedRows[] {
+export function routeBatches(
+  table: TableInfo,
+  batches: readonly ColumnBatch[],
+): readonly RoutedRows[] {
   const shards = shardsOf(table)
   const primary = table.keys.find((key) => key.primary)
-  if (shards === 1 || primary === undefined) return batches.length === 0 ? [] : [{ shard: 0, batches }]
+  if (shards === 1 || primary === undefined)
+    return batches.length === 0 ? [] : [{ shard: 0, batches }]
   const columns = storedColumns(table)
-  const positions = primary.attnums.map((attnum) => columns.findIndex((column) => column.attnum === attnum))
+  const positions = primary.attnums.map((attnum) =>
+    columns.findIndex((column) => column.attnum === attnum),
+  )
   const routed: ColumnBatch[][] = Array.from({ length: shards }, () => [])
   for (const batch of batches) {
     const rows: number[][] = Array.from({ length: shards }, () => [])

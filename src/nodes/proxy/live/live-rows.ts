@@ -1,13 +1,18 @@
 /** The rows of each live table, column by column as sql/live.sql declares them, in send format. */
 import { unreachable } from '#base/errors.js'
-import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
 import type { Datum } from '#engine/columnar/column.js'
+import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Postgres } from '#postgres/contract.js'
 
-export type LiveTableName = 'live_activity' | 'live_create_index' | 'live_copy' | 'live_segments' | 'live_relations'
+export type LiveTableName =
+  | 'live_activity'
+  | 'live_create_index'
+  | 'live_copy'
+  | 'live_segments'
+  | 'live_relations'
 
 /** Where the facts are. */
 export interface LiveSources {
@@ -29,7 +34,10 @@ function timestamptz(unixMs: number): Datum {
   return int64Datum((BigInt(Math.trunc(unixMs)) - 946_684_800_000n) * 1000n)
 }
 
-export async function liveRows(name: LiveTableName, environment: LiveSources): Promise<readonly LiveRow[]> {
+export async function liveRows(
+  name: LiveTableName,
+  environment: LiveSources,
+): Promise<readonly LiveRow[]> {
   switch (name) {
     case 'live_activity':
       return activity(environment)
@@ -80,7 +88,13 @@ function activity(environment: LiveSources): readonly LiveRow[] {
       timestamptz(entry.startedMs),
       transactionStartMs === undefined ? null : timestamptz(transactionStartMs),
       running.startedMs === 0 ? null : timestamptz(running.startedMs),
-      text(running.active ? 'active' : transactionStartMs === undefined ? 'idle' : 'idle in transaction'),
+      text(
+        running.active
+          ? 'active'
+          : transactionStartMs === undefined
+            ? 'idle'
+            : 'idle in transaction',
+      ),
       text(running.sql),
       text('postgres'),
     ]
@@ -90,7 +104,8 @@ function activity(environment: LiveSources): readonly LiveRow[] {
 /** inet_send: family 2, bits, not a cidr, length 4, address; NULL for what is not IPv4. */
 function inet(host: string): Datum {
   const parts = host.split('.').map(Number)
-  if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255)) return null
+  if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255))
+    return null
   return Uint8Array.of(2, 32, 0, 4, ...parts)
 }
 
@@ -122,7 +137,8 @@ async function relations({ postgres, streaming }: LiveSources): Promise<readonly
     const { liveRows: live, deadRows, bytes, indexBytes } = await streaming.statistics(table.oid)
     const allIndexes = [...indexBytes.values()].reduce((sum, size) => sum + size, 0)
     rows.push([int4(table.oid), int8(live), int8(deadRows), int8(bytes), int8(allIndexes)])
-    for (const [oid, size] of indexBytes) rows.push([int4(oid), int8(live), int8(0), int8(size), int8(0)])
+    for (const [oid, size] of indexBytes)
+      rows.push([int4(oid), int8(live), int8(0), int8(size), int8(0)])
   }
   return rows
 }

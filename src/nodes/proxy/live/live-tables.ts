@@ -3,8 +3,13 @@
  * PostgreSQL's own views (pg_stat_activity, pg_stat_progress_…) and size functions are defined over them.
  */
 import { backgroundContext } from '#base/context.js'
-import { type LiveRow, liveRows, type LiveSources, type LiveTableName } from '#nodes/proxy/live/live-rows.js'
-import { dataRows } from '#nodes/proxy/statements/evaluate.js'
+import {
+  type LiveRow,
+  type LiveSources,
+  type LiveTableName,
+  liveRows,
+} from '#nodes/proxy/live/live-rows.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import type { PlanNode, Postgres, TableLoad } from '#postgres/contract.js'
 
 const names: readonly LiveTableName[] = [
@@ -38,7 +43,10 @@ export class LiveTables {
     return [...found]
   }
 
-  async loads(wanted: readonly LiveTableName[], sources: LiveSources): Promise<readonly TableLoad[]> {
+  async loads(
+    wanted: readonly LiveTableName[],
+    sources: LiveSources,
+  ): Promise<readonly TableLoad[]> {
     const loads: TableLoad[] = []
     for (const name of wanted) {
       const oid = this.#oids.get(name)

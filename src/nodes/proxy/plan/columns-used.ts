@@ -26,7 +26,8 @@ export function namesUsed(statement: ParsedStatement): NamesUsed {
       if (last !== undefined) names.add(last)
       if (last !== undefined && fields.length === 1) bareNames.add(last)
       const raw = node['fields']
-      if (Array.isArray(raw) && raw.some((field) => 'A_Star' in (field as object))) everything = true
+      if (Array.isArray(raw) && raw.some((field) => 'A_Star' in (field as object)))
+        everything = true
     } else if (tag === 'JoinExpr') {
       if (node['isNatural'] === true) everything = true
       for (const name of stringList(node['usingClause'])) names.add(name)

@@ -27,8 +27,10 @@ export function comparerFor(column: TableColumn, valueType: string): Comparer | 
   const type = column.typeName
   if (integers.has(type) && integers.has(valueType)) return integerComparer(column)
   if (floats.has(type) && floats.has(valueType)) return floatComparer(column)
-  if (texts.has(type) && texts.has(valueType)) return plainComparer(column, 'bytes', (datum) => datum)
-  if (type === 'numeric' && valueType === 'numeric') return plainComparer(column, 'numeric', (datum) => datum)
+  if (texts.has(type) && texts.has(valueType))
+    return plainComparer(column, 'bytes', (datum) => datum)
+  if (type === 'numeric' && valueType === 'numeric')
+    return plainComparer(column, 'numeric', (datum) => datum)
   if (type !== valueType) return undefined
   if (sameTypeBytes.has(type)) return plainComparer(column, 'bytes', (datum) => datum)
   if (sameTypeNative.has(type)) return plainComparer(column, 'native', fixedValue(column))
@@ -107,7 +109,8 @@ function floatComparer(column: TableColumn): Comparer {
         value: constant,
       })
       const rounded = Math.fround(value)
-      if (column.kind === 'float64' || Number.isNaN(value) || rounded === value) return node(comparison, value)
+      if (column.kind === 'float64' || Number.isNaN(value) || rounded === value)
+        return node(comparison, value)
       // A float4 column against a float8 that no float4 equals: move the bound to the neighbouring float4.
       if (comparison === '=') return node('<', Number.NEGATIVE_INFINITY)
       if (comparison === '<>') return node('>=', Number.NEGATIVE_INFINITY)

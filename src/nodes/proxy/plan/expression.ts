@@ -8,15 +8,34 @@ import { type ParsedStatement, parseStatements } from '#postgres/classify.js'
 export type Expression =
   | { readonly kind: 'column'; readonly qualifier: string | undefined; readonly name: string }
   /** text null: the NULL constant. type undefined: a bare literal. */
-  | { readonly kind: 'constant'; readonly text: string | null; readonly type: TypeReference | undefined }
+  | {
+      readonly kind: 'constant'
+      readonly text: string | null
+      readonly type: TypeReference | undefined
+    }
   | { readonly kind: 'parameter'; readonly index: number }
   | { readonly kind: 'cast'; readonly argument: Expression; readonly type: TypeReference }
-  | { readonly kind: 'operator'; readonly name: string; readonly left: Expression | undefined; readonly right: Expression }
-  | { readonly kind: 'any'; readonly name: string; readonly left: Expression; readonly right: Expression }
+  | {
+      readonly kind: 'operator'
+      readonly name: string
+      readonly left: Expression | undefined
+      readonly right: Expression
+    }
+  | {
+      readonly kind: 'any'
+      readonly name: string
+      readonly left: Expression
+      readonly right: Expression
+    }
   | { readonly kind: 'and' | 'or'; readonly arguments: readonly Expression[] }
   | { readonly kind: 'not'; readonly argument: Expression }
   | { readonly kind: 'nullTest'; readonly argument: Expression; readonly isNull: boolean }
-  | { readonly kind: 'call'; readonly name: string; readonly arguments: readonly Expression[]; readonly star: boolean }
+  | {
+      readonly kind: 'call'
+      readonly name: string
+      readonly arguments: readonly Expression[]
+      readonly star: boolean
+    }
   | { readonly kind: 'currentTimestamp' }
   | { readonly kind: 'other' }
 
@@ -83,7 +102,9 @@ export function toExpression(value: unknown): Expression {
     case 'FuncCall':
       return call(body)
     case 'SQLValueFunction':
-      return body['op'] === 'SVFOP_CURRENT_TIMESTAMP' ? { kind: 'currentTimestamp' } : { kind: 'other' }
+      return body['op'] === 'SVFOP_CURRENT_TIMESTAMP'
+        ? { kind: 'currentTimestamp' }
+        : { kind: 'other' }
     default:
       return { kind: 'other' }
   }
@@ -118,7 +139,9 @@ function literalType(body: Node): TypeReference | undefined {
   if (body['ival'] !== undefined) return plain('int4')
   if (body['fval'] !== undefined) {
     const text = String(asNode(body['fval'])['fval'])
-    return /^\d+$/.test(text) && BigInt(text) <= 9223372036854775807n ? plain('int8') : plain('numeric')
+    return /^\d+$/.test(text) && BigInt(text) <= 9223372036854775807n
+      ? plain('int8')
+      : plain('numeric')
   }
   if (body['boolval'] !== undefined) return plain('bool')
   return undefined
@@ -141,7 +164,8 @@ function cast(body: Node): Expression {
   const argument = toExpression(body['arg'])
   if (type === undefined) return { kind: 'other' }
   // 'x'::t is how PostgreSQL prints a constant of type t.
-  if (argument.kind === 'constant' && !type.modified) return { kind: 'constant', text: argument.text, type }
+  if (argument.kind === 'constant' && !type.modified)
+    return { kind: 'constant', text: argument.text, type }
   return { kind: 'cast', argument, type }
 }
 
@@ -150,7 +174,8 @@ function operator(body: Node): Expression {
   const left = body['lexpr'] === undefined ? undefined : toExpression(body['lexpr'])
   const right = toExpression(body['rexpr'])
   if (body['kind'] === 'AEXPR_OP') return { kind: 'operator', name, left, right }
-  if (body['kind'] === 'AEXPR_OP_ANY' && left !== undefined) return { kind: 'any', name, left, right }
+  if (body['kind'] === 'AEXPR_OP_ANY' && left !== undefined)
+    return { kind: 'any', name, left, right }
   return { kind: 'other' }
 }
 
@@ -181,7 +206,21 @@ function call(body: Node): Expression {
 }
 
 /** Functions without arguments or of folded arguments that PostgreSQL may evaluate once per statement. */
-const foldableCalls = new Set(['now', 'transaction_timestamp', 'statement_timestamp', 'current_setting', 'lower', 'upper', 'date_trunc', 'abs', 'length', 'to_timestamp', 'l2_normalize', 'concat', 'md5'])
+const foldableCalls = new Set([
+  'now',
+  'transaction_timestamp',
+  'statement_timestamp',
+  'current_setting',
+  'lower',
+  'upper',
+  'date_trunc',
+  'abs',
+  'length',
+  'to_timestamp',
+  'l2_normalize',
+  'concat',
+  'md5',
+])
 
 /** True when the expression has no column in it and the same value all through one statement. */
 export function isColumnFree(expression: Expression): boolean {
@@ -195,7 +234,10 @@ export function isColumnFree(expression: Expression): boolean {
     case 'nullTest':
       return isColumnFree(expression.argument)
     case 'operator':
-      return (expression.left === undefined || isColumnFree(expression.left)) && isColumnFree(expression.right)
+      return (
+        (expression.left === undefined || isColumnFree(expression.left)) &&
+        isColumnFree(expression.right)
+      )
     case 'any':
       return isColumnFree(expression.left) && isColumnFree(expression.right)
     case 'and':

@@ -16,7 +16,9 @@ import type { TableColumn, TableInfo } from '#postgres/contract.js'
 export type FilterBuilder = (values: SlotValues) => FilterNode
 
 /** What is known of an expression's type without asking PostgreSQL: constants and parameters; else undefined. */
-export type TypeOf = (expression: Expression) => { readonly name: string; readonly array: boolean } | undefined
+export type TypeOf = (
+  expression: Expression,
+) => { readonly name: string; readonly array: boolean } | undefined
 
 export interface FilterScope {
   readonly table: TableInfo
@@ -25,10 +27,20 @@ export interface FilterScope {
 }
 
 const comparisons: ReadonlySet<string> = new Set(['=', '<>', '<', '<=', '>', '>='])
-const mirrored: Record<Comparison, Comparison> = { '=': '=', '<>': '<>', '<': '>', '<=': '>=', '>': '<', '>=': '<=' }
+const mirrored: Record<Comparison, Comparison> = {
+  '=': '=',
+  '<>': '<>',
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+}
 
 /** @returns undefined when PostgreSQL must judge; slots added by the attempt are then taken back. */
-export function compileFilter(expression: Expression, scope: FilterScope): FilterBuilder | undefined {
+export function compileFilter(
+  expression: Expression,
+  scope: FilterScope,
+): FilterBuilder | undefined {
   const before = scope.slots.length
   const built = compile(expression, scope)
   if (built === undefined) scope.slots.truncate(before)
@@ -68,7 +80,10 @@ function compile(expression: Expression, scope: FilterScope): FilterBuilder | un
     case 'constant': {
       if (expression.type?.name !== 'bool') return undefined
       const text = expression.text
-      const node: FilterNode = { op: 'constant', value: text === null ? null : text.startsWith('t') }
+      const node: FilterNode = {
+        op: 'constant',
+        value: text === null ? null : text.startsWith('t'),
+      }
       return () => node
     }
     case 'operator':
@@ -114,7 +129,8 @@ function compileOperator(
     return () => node
   }
   if (leftColumn !== undefined) return compileCompare(leftColumn, comparison, right, scope)
-  if (rightColumn !== undefined) return compileCompare(rightColumn, mirrored[comparison], left, scope)
+  if (rightColumn !== undefined)
+    return compileCompare(rightColumn, mirrored[comparison], left, scope)
   return undefined
 }
 
@@ -138,7 +154,8 @@ function compileAny(
   scope: FilterScope,
 ): FilterBuilder | undefined {
   const column = columnOf(expression.left, scope.table)
-  if (expression.name !== '=' || column === undefined || !isColumnFree(expression.right)) return undefined
+  if (expression.name !== '=' || column === undefined || !isColumnFree(expression.right))
+    return undefined
   const type = scope.typeOf(expression.right)
   if (type === undefined || !type.array) return undefined
   const comparer = comparerFor(column, type.name)
@@ -148,7 +165,9 @@ function compileAny(
     const array = values[slot] ?? null
     if (array === null) return { op: 'constant', value: null }
     const elements = arrayElements(array)
-    const nodes = elements.filter((element) => element !== null).map((element) => comparer.compare('=', element))
+    const nodes = elements
+      .filter((element) => element !== null)
+      .map((element) => comparer.compare('=', element))
     const hasNull = elements.some((element) => element === null)
     const plain = nodes.every((node) => node.op === 'compare')
     if (!plain) {
@@ -166,12 +185,18 @@ function compileAny(
   }
 }
 
-function compileLike(left: Expression, right: Expression, scope: FilterScope): FilterBuilder | undefined {
+function compileLike(
+  left: Expression,
+  right: Expression,
+  scope: FilterScope,
+): FilterBuilder | undefined {
   const column = columnOf(left, scope.table)
-  if (column === undefined || (column.typeName !== 'text' && column.typeName !== 'varchar')) return undefined
+  if (column === undefined || (column.typeName !== 'text' && column.typeName !== 'varchar'))
+    return undefined
   if (!isColumnFree(right)) return undefined
   const type = scope.typeOf(right)
-  if (type === undefined || type.array || (type.name !== 'text' && type.name !== 'varchar')) return undefined
+  if (type === undefined || type.array || (type.name !== 'text' && type.name !== 'varchar'))
+    return undefined
   const slot = scope.slots.add(right)
   return (values) => {
     const pattern = values[slot] ?? null

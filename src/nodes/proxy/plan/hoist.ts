@@ -43,7 +43,8 @@ export function scalarSubselects(parsed: ParsedStatement): readonly SubselectTex
 
 /** Position of the parenthesis that closes the one at `start`; strings, quoted names and comments are skipped. */
 function closingParenthesis(sql: string, start: number): number {
-  const token = /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|\$([A-Za-z_]*)\$[\s\S]*?\$\1\$|[()]|\\/g
+  const token =
+    /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|\$([A-Za-z_]*)\$[\s\S]*?\$\1\$|[()]|\\/g
   token.lastIndex = start
   let depth = 0
   for (let match = token.exec(sql); match !== null; match = token.exec(sql)) {

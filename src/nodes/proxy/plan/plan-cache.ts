@@ -29,8 +29,10 @@ export class PlanCache {
     native: boolean,
   ): PreparedPlan | undefined {
     const recent = this.#recent.get(parsed)
-    if (recent === undefined || recent.version !== version || recent.native !== native) return undefined
-    if (recent.settingsKey !== settingsKey || !sameTypes(recent.parameterTypes, parameterTypes)) return undefined
+    if (recent === undefined || recent.version !== version || recent.native !== native)
+      return undefined
+    if (recent.settingsKey !== settingsKey || !sameTypes(recent.parameterTypes, parameterTypes))
+      return undefined
     return recent.plan
   }
 
@@ -82,6 +84,11 @@ function put<T>(map: Map<string, T>, key: string, value: T): void {
   map.set(key, value)
 }
 
-export function planKey(sql: string, parameterTypes: readonly number[], settingsKey: string, version: number): string {
+export function planKey(
+  sql: string,
+  parameterTypes: readonly number[],
+  settingsKey: string,
+  version: number,
+): string {
   return `${version}\u0001${parameterTypes.join(',')}\u0001${settingsKey}\u0001${sql}`
 }

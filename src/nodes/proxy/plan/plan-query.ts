@@ -16,12 +16,7 @@ import { asDistance, asMonotoneDistance } from '#nodes/proxy/plan/distance.js'
 import { type Expression, parseExpression, toExpression } from '#nodes/proxy/plan/expression.js'
 import { columnOf, type FilterScope } from '#nodes/proxy/plan/filter-compile.js'
 import { planScan } from '#nodes/proxy/plan/plan-scan.js'
-import type {
-  LimitPlan,
-  OutputColumn,
-  QueryPlan,
-  ScanPlan,
-} from '#nodes/proxy/plan/query-plan.js'
+import type { LimitPlan, OutputColumn, QueryPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import { SlotCollector } from '#nodes/proxy/plan/slots.js'
 import type { ParsedStatement, TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description, PlanNode, TableInfo } from '#postgres/contract.js'
@@ -41,7 +36,10 @@ interface PlanScope {
   readonly named: ReadonlySet<string>
 }
 
-export function planQuery(input: PlanInput): { readonly plan: QueryPlan; readonly slots: SlotCollector } {
+export function planQuery(input: PlanInput): {
+  readonly plan: QueryPlan
+  readonly slots: SlotCollector
+} {
   const slots = new SlotCollector()
   const scope: PlanScope = {
     input,
@@ -53,7 +51,10 @@ export function planQuery(input: PlanInput): { readonly plan: QueryPlan; readonl
   const tables = scanNodes.map((node) => tableOf(node, input.catalog))
   if (tables.every((table) => table === undefined)) return { plan: { kind: 'catalog' }, slots }
   const plan =
-    planSearch(scope) ?? planFilteredScan(scope) ?? planAggregate(scope) ?? planVerbatim(scope, scanNodes)
+    planSearch(scope) ??
+    planFilteredScan(scope) ??
+    planAggregate(scope) ??
+    planVerbatim(scope, scanNodes)
   return { plan, slots }
 }
 
@@ -120,9 +121,14 @@ function scanPlanOf(node: PlanNode, scope: PlanScope): ScanPlan | undefined {
   if (table === undefined) return undefined
   const alias = node.Alias ?? table.name
   const parent = scope.input.catalog.tables.get(table.parentOid)
-  const named = scope.named.has(table.name) || (parent !== undefined && scope.named.has(parent.name))
+  const named =
+    scope.named.has(table.name) || (parent !== undefined && scope.named.has(parent.name))
   const attnums = columnsRead(table, parent === undefined ? alias : parent.name, scope.used, named)
-  return planScan(node, table, alias, attnums, { table, slots: scope.slots, typeOf: typeOfExpressions(scope.input) })
+  return planScan(node, table, alias, attnums, {
+    table,
+    slots: scope.slots,
+    typeOf: typeOfExpressions(scope.input),
+  })
 }
 
 /** Scans below a node that is a scan itself or an Append of scans; undefined when something else is there. */
@@ -166,13 +172,16 @@ function planSearch(scope: PlanScope): QueryPlan | undefined {
   const first = scans?.[0]
   const keys = (sort['Sort Key'] ?? []).map(sortKeyOf)
   const key = keys[0]
-  if (scans === undefined || first === undefined || key === undefined || !scans.every(decidable)) return giveUp()
+  if (scans === undefined || first === undefined || key === undefined || !scans.every(decidable))
+    return giveUp()
   const monotone = asMonotoneDistance(key.expression)
   if (monotone === undefined) return giveUp()
   // Nearest first with NULLs last: rising distance ascending, or falling expression descending NULLS LAST; a plain
   // DESC would put NULLs first, which the executor handles by looking for rows without a vector.
   if (monotone.rising === key.descending) return giveUp()
-  const column = first.table.columns.find((candidate) => candidate.name === monotone.distance.columnName)
+  const column = first.table.columns.find(
+    (candidate) => candidate.name === monotone.distance.columnName,
+  )
   if (column?.kind !== 'vector') return giveUp()
   const querySlot = scope.slots.add(monotone.distance.query)
   const output =
@@ -223,7 +232,13 @@ function planFilteredScan(scope: PlanScope): QueryPlan | undefined {
     if (keys === undefined) return giveUp()
     orderBy = keys
   }
-  return { kind: 'scan', scan, orderBy, limit, output: outputOf(root, scan.table, scope, undefined) }
+  return {
+    kind: 'scan',
+    scan,
+    orderBy,
+    limit,
+    output: outputOf(root, scan.table, scope, undefined),
+  }
 }
 
 function planAggregate(scope: PlanScope): QueryPlan | undefined {
@@ -233,7 +248,8 @@ function planAggregate(scope: PlanScope): QueryPlan | undefined {
   const before = scope.slots.length
   const scans = leafScans(onlyChild(root), scope)
   const first = scans?.[0]
-  const aggregates = first && scans.every(decidable) ? aggregatesOf(root.Output ?? [], first.table) : undefined
+  const aggregates =
+    first && scans.every(decidable) ? aggregatesOf(root.Output ?? [], first.table) : undefined
   if (scans === undefined || aggregates === undefined) {
     scope.slots.truncate(before)
     return undefined
@@ -325,7 +341,8 @@ function outputOf(
     const expression = parseExpression(texts[i] ?? '')
     if (expression.kind === 'column') {
       const column = table.columns.find((candidate) => candidate.name === expression.name)
-      if (column === undefined || column.typeOid !== field.typeOid || column.generated === 'v') return undefined
+      if (column === undefined || column.typeOid !== field.typeOid || column.generated === 'v')
+        return undefined
       output.push({ kind: 'column', column })
       continue
     }
@@ -340,7 +357,10 @@ function outputOf(
 
 const integerTypes = new Set(['int2', 'int4', 'int8'])
 
-function aggregatesOf(texts: readonly string[], table: TableInfo): readonly AggregateSpec[] | undefined {
+function aggregatesOf(
+  texts: readonly string[],
+  table: TableInfo,
+): readonly AggregateSpec[] | undefined {
   const specs: AggregateSpec[] = []
   for (const text of texts) {
     const expression = parseExpression(text)
@@ -355,7 +375,10 @@ function aggregatesOf(texts: readonly string[], table: TableInfo): readonly Aggr
     const as = nativeOrder[column.typeName]
     if (expression.name === 'count') {
       specs.push({ kind: 'count', attnum: column.attnum, as: 'native' })
-    } else if (expression.name === 'sum' && (integerTypes.has(column.typeName) || column.typeName === 'float8')) {
+    } else if (
+      expression.name === 'sum' &&
+      (integerTypes.has(column.typeName) || column.typeName === 'float8')
+    ) {
       specs.push({ kind: 'sum', attnum: column.attnum, as: 'native' })
     } else if ((expression.name === 'min' || expression.name === 'max') && as !== undefined) {
       // bool and uuid have no min and max in PostgreSQL; it would have refused before.
@@ -372,7 +395,8 @@ function limitOf(scope: PlanScope): LimitPlan | undefined {
   const found: TreeNode[] = []
   visit({ [scope.input.parsed.nodeTag]: scope.input.parsed.tree }, (tag, node) => {
     const isSelect = tag === 'SelectStmt' || tag === 'larg' || tag === 'rarg'
-    if (isSelect && (node['limitCount'] !== undefined || node['limitOffset'] !== undefined)) found.push(node)
+    if (isSelect && (node['limitCount'] !== undefined || node['limitOffset'] !== undefined))
+      found.push(node)
   })
   const select = found[0]
   if (found.length !== 1 || select === undefined) return undefined
@@ -394,7 +418,10 @@ function bound(node: unknown, scope: PlanScope): number | undefined | 'unknown' 
       type: { name: 'int8', array: false, modified: false },
     })
   }
-  if (expression.kind === 'parameter' || (expression.kind === 'cast' && expression.argument.kind === 'parameter')) {
+  if (
+    expression.kind === 'parameter' ||
+    (expression.kind === 'cast' && expression.argument.kind === 'parameter')
+  ) {
     return scope.slots.add({
       kind: 'cast',
       argument: expression,

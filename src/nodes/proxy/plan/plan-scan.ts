@@ -1,6 +1,11 @@
 /** One scan: its condition split into what segments judge and what PostgreSQL must, and a key look-up if there is one. */
 import { type Expression, parseExpression, quoteIdentifier } from '#nodes/proxy/plan/expression.js'
-import { columnOf, compileFilter, type FilterBuilder, type FilterScope } from '#nodes/proxy/plan/filter-compile.js'
+import {
+  columnOf,
+  compileFilter,
+  type FilterBuilder,
+  type FilterScope,
+} from '#nodes/proxy/plan/filter-compile.js'
 import type { KeyLookup, ResidualFilter, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { PlanNode, TableInfo } from '#postgres/contract.js'
 
@@ -13,7 +18,14 @@ export function planScan(
 ): ScanPlan {
   const text = node.Filter
   if (text === undefined) {
-    return { table, attnums, filter: undefined, filterComplete: true, residual: undefined, key: undefined }
+    return {
+      table,
+      attnums,
+      filter: undefined,
+      filterComplete: true,
+      residual: undefined,
+      key: undefined,
+    }
   }
   const condition = parseExpression(text)
   const conjuncts = condition.kind === 'and' ? condition.arguments : [condition]
@@ -52,18 +64,36 @@ function residualOf(text: string, table: TableInfo, alias: string): ResidualFilt
   const virtual = table.columns.some((column) => column.generated === 'v')
   return {
     sql: `SELECT (${text}) IS TRUE FROM ONLY ${relation} AS ${quoteIdentifier(alias)}`,
-    attnums: virtual ? table.columns.filter((c) => c.generated !== 'v').map((c) => c.attnum) : attnums,
+    attnums: virtual
+      ? table.columns.filter((c) => c.generated !== 'v').map((c) => c.attnum)
+      : attnums,
   }
 }
 
 /** Types whose values are equal exactly when their stored bytes are, so that a key index can look them up. */
-const lookupTypes = new Set(['int2', 'int4', 'int8', 'text', 'varchar', 'uuid', 'date', 'timestamp', 'timestamptz', 'bytea'])
+const lookupTypes = new Set([
+  'int2',
+  'int4',
+  'int8',
+  'text',
+  'varchar',
+  'uuid',
+  'date',
+  'timestamp',
+  'timestamptz',
+  'bytea',
+])
 
 function keyLookup(conjuncts: readonly Expression[], scope: FilterScope): KeyLookup | undefined {
   const equalities = new Map<number, { readonly value: Expression; readonly any: boolean }>()
   for (const conjunct of conjuncts) {
     const isAny = conjunct.kind === 'any'
-    if ((conjunct.kind !== 'operator' && !isAny) || conjunct.name !== '=' || conjunct.left === undefined) continue
+    if (
+      (conjunct.kind !== 'operator' && !isAny) ||
+      conjunct.name !== '=' ||
+      conjunct.left === undefined
+    )
+      continue
     const column = columnOf(conjunct.left, scope.table)
     const type = scope.typeOf(conjunct.right)
     if (column === undefined || type === undefined || type.array !== isAny) continue
@@ -77,8 +107,12 @@ function keyLookup(conjuncts: readonly Expression[], scope: FilterScope): KeyLoo
     if (anyCount > 0 && found.length > 1) continue
     return {
       indexOid: key.indexOid,
-      columns: key.attnums.flatMap((attnum) => scope.table.columns.filter((column) => column.attnum === attnum)),
-      slots: found.flatMap((equality) => (equality === undefined ? [] : [scope.slots.add(equality.value)])),
+      columns: key.attnums.flatMap((attnum) =>
+        scope.table.columns.filter((column) => column.attnum === attnum),
+      ),
+      slots: found.flatMap((equality) =>
+        equality === undefined ? [] : [scope.slots.add(equality.value)],
+      ),
       array: anyCount > 0,
     }
   }
@@ -88,7 +122,7 @@ function keyLookup(conjuncts: readonly Expression[], scope: FilterScope): KeyLoo
 function sameFamily(columnType: string, valueType: string): boolean {
   const integers = ['int2', 'int4', 'int8']
   if (integers.includes(columnType)) return integers.includes(valueType)
-  if (columnType === 'varchar' || columnType === 'text') return valueType === 'varchar' || valueType === 'text'
+  if (columnType === 'varchar' || columnType === 'text')
+    return valueType === 'varchar' || valueType === 'text'
   return columnType === valueType
 }
-

@@ -1,14 +1,15 @@
 /** From statement text to a cached plan: Describe, EXPLAIN, compile. From the second time on only the cache is asked. */
-import type { PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
+
+import { DatabaseError } from '#base/errors.js'
 import { hasInitPlan, replaceSubselects, scalarSubselects } from '#nodes/proxy/plan/hoist.js'
 import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { planQuery, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
 import { planWholeTables } from '#nodes/proxy/plan/plan-whole-tables.js'
+import type { PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { makeSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { parseStatements } from '#postgres/classify.js'
 import type { Description, Statement } from '#postgres/contract.js'
-import { DatabaseError } from '#base/errors.js'
 
 /** Parameter and result types. @throws DatabaseError as PostgreSQL raised it */
 export async function describeStatement(
@@ -21,7 +22,13 @@ export async function describeStatement(
     return environment.postgres.describe(statement, session, transaction.pendingDdl)
   }
   if (statement.sql === parsed.sql) {
-    const recent = environment.plans.recent(parsed, catalog.version, settings.planKey(), statement.parameterTypes, true)
+    const recent = environment.plans.recent(
+      parsed,
+      catalog.version,
+      settings.planKey(),
+      statement.parameterTypes,
+      true,
+    )
     if (recent !== undefined) return recent.description
   }
   const key = planKey(statement.sql, statement.parameterTypes, settings.planKey(), catalog.version)
@@ -48,7 +55,13 @@ export async function preparePlan(execution: Execution): Promise<PreparedPlan> {
   if (cacheable) {
     if (known === undefined) environment.plans.putPlan(key, plan)
     const { parameterTypes } = bound
-    environment.plans.putRecent(parsed, { version: catalog.version, settingsKey: sessionKey, parameterTypes, native, plan })
+    environment.plans.putRecent(parsed, {
+      version: catalog.version,
+      settingsKey: sessionKey,
+      parameterTypes,
+      native,
+      plan,
+    })
   }
   return plan
 }
@@ -60,7 +73,11 @@ function nativePlans({ settings }: Execution): boolean {
 async function makePlan(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, catalog, bound, parsed } = execution
   const description = await describeStatement(bound, execution)
-  const explained = await environment.postgres.explain(bound, settings.session(), transaction.pendingDdl)
+  const explained = await environment.postgres.explain(
+    bound,
+    settings.session(),
+    transaction.pendingDdl,
+  )
   const input = { parsed, explained, description, catalog }
   if (!nativePlans(execution)) {
     return { plan: planWholeTables(input), slots: [], description, explained }
@@ -104,14 +121,21 @@ async function hoist(
     }
   }
   const sql = replaceSubselects(parsed.sql, subselects, description.parameterTypes.length + 1)
-  const parameterTypes = [...description.parameterTypes, ...subqueries.map((subquery) => subquery.typeOid)]
+  const parameterTypes = [
+    ...description.parameterTypes,
+    ...subqueries.map((subquery) => subquery.typeOid),
+  ]
   const statement = { sql, parameterTypes }
   const [rewritten] = parseStatements(sql)
   if (rewritten === undefined) return undefined
   const input = {
     parsed: rewritten,
     description: await describeStatement(statement, execution),
-    explained: await environment.postgres.explain(statement, settings.session(), transaction.pendingDdl),
+    explained: await environment.postgres.explain(
+      statement,
+      settings.session(),
+      transaction.pendingDdl,
+    ),
     catalog,
   }
   if (planQuery(input).plan.kind !== 'search') return undefined

@@ -1,6 +1,7 @@
 /** What the planner makes of a SELECT: how its rows are found, and who makes the result of them. */
-import type { AggregateSpec, SortKey } from '#engine/index/native.js'
+
 import type { Metric } from '#engine/columnar/schema.js'
+import type { AggregateSpec, SortKey } from '#engine/index/native.js'
 import type { FilterBuilder } from '#nodes/proxy/plan/filter-compile.js'
 import type { Slot } from '#nodes/proxy/plan/slots.js'
 import type { Description, PlanNode, TableColumn, TableInfo } from '#postgres/contract.js'

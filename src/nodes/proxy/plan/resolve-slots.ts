@@ -27,9 +27,14 @@ export async function makeSlots(
     const type = typeOf(expression)
     const base = { sql: toSql(expression), typeName: type?.name ?? '', array: type?.array ?? false }
     if (expression.kind === 'constant') {
-      const known = expression.text === null || type === undefined || type.array ? undefined : native(type.name, expression.text, execution)
+      const known =
+        expression.text === null || type === undefined || type.array
+          ? undefined
+          : native(type.name, expression.text, execution)
       const datum =
-        expression.text === null ? null : (known ?? (await evaluateValues(execution, `SELECT ${base.sql}`, [], false))[0] ?? null)
+        expression.text === null
+          ? null
+          : (known ?? (await evaluateValues(execution, `SELECT ${base.sql}`, [], false))[0] ?? null)
       slots.push({ ...base, parameterIndex: undefined, constant: { datum } })
       continue
     }
@@ -53,7 +58,8 @@ function directParameter(
   const given = oid === undefined ? undefined : execution.catalog.typeNames.get(oid)
   const integers = ['int2', 'int4', 'int8']
   if (given === undefined || expression.type.modified) return undefined
-  if (given === type.name || (integers.includes(given) && type.name === 'int8')) return expression.argument.index
+  if (given === type.name || (integers.includes(given) && type.name === 'int8'))
+    return expression.argument.index
   return undefined
 }
 
@@ -123,7 +129,8 @@ export function parameterDatum(
     )
   }
   if (value === null) return null
-  const format = parameterFormats.length <= 1 ? (parameterFormats[0] ?? 0) : (parameterFormats[index - 1] ?? 0)
+  const format =
+    parameterFormats.length <= 1 ? (parameterFormats[0] ?? 0) : (parameterFormats[index - 1] ?? 0)
   const oid = parameterTypes[index - 1]
   const given = oid === undefined ? undefined : execution.catalog.typeNames.get(oid)
   if (given === undefined) return undefined
@@ -166,13 +173,21 @@ const binarySizes: Readonly<Record<string, number>> = {
 function checkedBinary(typeName: string, value: Uint8Array): Uint8Array | undefined {
   const size = binarySizes[typeName]
   if (size !== undefined && size !== value.byteLength) {
-    throw new DatabaseError(SqlState.invalidBinaryRepresentation, 'incorrect binary data format in bind parameter')
+    throw new DatabaseError(
+      SqlState.invalidBinaryRepresentation,
+      'incorrect binary data format in bind parameter',
+    )
   }
   if (typeName === 'vector') {
-    if (value.byteLength < 4) throw new DatabaseError(SqlState.invalidBinaryRepresentation, 'incorrect binary data format in bind parameter')
+    if (value.byteLength < 4)
+      throw new DatabaseError(
+        SqlState.invalidBinaryRepresentation,
+        'incorrect binary data format in bind parameter',
+      )
     const dimensions = (value[0] ?? 0) * 256 + (value[1] ?? 0)
     // Anything odd (length, NaN, infinity) is for pgvector's own receive function to refuse.
-    if (value.byteLength !== 4 + dimensions * 4 || dimensions === 0 || hasNonFinite(value)) return undefined
+    if (value.byteLength !== 4 + dimensions * 4 || dimensions === 0 || hasNonFinite(value))
+      return undefined
   }
   return value
 }
@@ -194,6 +209,9 @@ function widenInteger(given: string, wanted: string, value: Uint8Array): Uint8Ar
   }
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
   const out = new Uint8Array(8)
-  new DataView(out.buffer).setBigInt64(0, BigInt(given === 'int2' ? view.getInt16(0) : view.getInt32(0)))
+  new DataView(out.buffer).setBigInt64(
+    0,
+    BigInt(given === 'int2' ? view.getInt16(0) : view.getInt32(0)),
+  )
   return out
 }

@@ -56,7 +56,9 @@ export class AdvisoryLocks {
 
   releaseAll(owner: object, scope: 'session' | 'transaction' | 'both'): void {
     for (const [key, held] of this.#held) {
-      const kept = held.filter((lock) => lock.owner !== owner || (scope !== 'both' && lock.scope !== scope))
+      const kept = held.filter(
+        (lock) => lock.owner !== owner || (scope !== 'both' && lock.scope !== scope),
+      )
       if (kept.length !== held.length) this.#set(key, kept)
     }
   }

@@ -8,8 +8,8 @@
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
-import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
 import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
@@ -48,9 +48,18 @@ export async function commitTransaction(
         throw conflictErrorOf(error, after)
       })
   }
+  for (const [role, verifier] of transaction.passwords) {
+    await coordinator.putSetting(
+      `password/${role}`,
+      verifier === undefined ? undefined : encoder.encode(verifier),
+    )
+  }
   if (!hasDdl) return
   if (!(await coordinator.appendDdl(before.version, entries))) {
-    throw new DatabaseError(SqlState.serializationFailure, 'the catalog was changed by another proxy')
+    throw new DatabaseError(
+      SqlState.serializationFailure,
+      'the catalog was changed by another proxy',
+    )
   }
   await postgres.applyDdl(transaction.pendingDdl)
   environment.plans.clear()
@@ -73,7 +82,10 @@ async function putTables(
   }
 }
 
-function channelWrites(transaction: Transaction, catalog: CatalogSnapshot): readonly ChannelWrite[] {
+function channelWrites(
+  transaction: Transaction,
+  catalog: CatalogSnapshot,
+): readonly ChannelWrite[] {
   const writes: ChannelWrite[] = []
   for (const [tableId, overlay] of transaction.overlays) {
     const table = catalog.tables.get(tableId)
@@ -131,10 +143,18 @@ export function decodeDdl(bytes: Uint8Array): DdlEntry {
 
 /** For the log record: the entries, and the catalog version they follow, so that recovery adds them once. */
 function encodeDdlBatch(version: number, entries: readonly Uint8Array[]): Uint8Array {
-  return encoder.encode(JSON.stringify({ version, entries: entries.map((entry) => decoder.decode(entry)) }))
+  return encoder.encode(
+    JSON.stringify({ version, entries: entries.map((entry) => decoder.decode(entry)) }),
+  )
 }
 
-export function decodeDdlBatch(bytes: Uint8Array): { readonly version: number; readonly entries: readonly Uint8Array[] } {
-  const { version, entries } = JSON.parse(decoder.decode(bytes)) as { version: number; entries: string[] }
+export function decodeDdlBatch(bytes: Uint8Array): {
+  readonly version: number
+  readonly entries: readonly Uint8Array[]
+} {
+  const { version, entries } = JSON.parse(decoder.decode(bytes)) as {
+    version: number
+    entries: string[]
+  }
   return { version, entries: entries.map((entry) => encoder.encode(entry)) }
 }

@@ -1,5 +1,5 @@
-import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
 import type { Context } from '#base/context.js'
+import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { SequenceState } from '#postgres/contract.js'
 

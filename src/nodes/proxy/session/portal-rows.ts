@@ -4,7 +4,8 @@ import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 
 export function startPortal(result: Result): RunningPortal {
   const { rows } = result
-  const iterator = Symbol.asyncIterator in rows ? rows[Symbol.asyncIterator]() : rows[Symbol.iterator]()
+  const iterator =
+    Symbol.asyncIterator in rows ? rows[Symbol.asyncIterator]() : rows[Symbol.iterator]()
   return { result, iterator, rest: undefined, done: false, sent: 0 }
 }
 
@@ -12,7 +13,10 @@ export function startPortal(result: Result): RunningPortal {
  * The next chunk of at most `limit` rows; undefined at the end.
  * @param limit 0 = as many as come
  */
-export async function nextRows(portal: RunningPortal, limit: number): Promise<RowChunk | undefined> {
+export async function nextRows(
+  portal: RunningPortal,
+  limit: number,
+): Promise<RowChunk | undefined> {
   let chunk = portal.rest
   portal.rest = undefined
   while (chunk === undefined || chunk.count === 0) {

@@ -62,8 +62,17 @@ export class RowLocks {
     return holder
   }
 
-  async #waitFor(transaction: object, holder: Holder, owner: object, context: Context): Promise<void> {
-    for (let next: object | undefined = owner; next !== undefined; next = this.#holders.get(next)?.waitsFor) {
+  async #waitFor(
+    transaction: object,
+    holder: Holder,
+    owner: object,
+    context: Context,
+  ): Promise<void> {
+    for (
+      let next: object | undefined = owner;
+      next !== undefined;
+      next = this.#holders.get(next)?.waitsFor
+    ) {
       if (next === transaction) throw new DatabaseError('40P01', 'deadlock detected')
     }
     const other = this.#holders.get(owner)

@@ -29,9 +29,9 @@ import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
-import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
 import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
+import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { serverParameters } from '#nodes/proxy/session/start.js'
 import { withStatementTimeout } from '#nodes/proxy/session/statement-timeout.js'
@@ -65,7 +65,12 @@ export class ProxySession implements Session {
     initial: ReadonlyMap<string, string>,
   ) {
     this.#environment = environment
-    this.#settings = new Settings(request.user, initial, (name, value) => this.#reports.push([name, value]), request.processId)
+    this.#settings = new Settings(
+      request.user,
+      initial,
+      (name, value) => this.#reports.push([name, value]),
+      request.processId,
+    )
     this.#transaction = this.#newTransaction('implicit')
     const listening = new Set<string>()
     this.#memory = {
@@ -98,7 +103,8 @@ export class ProxySession implements Session {
       applicationName: () => this.#settings.get('application_name') ?? '',
       activity: () => ({
         running: this.#running,
-        transactionStartMs: this.#transaction.kind === 'explicit' ? this.#transaction.startMs : undefined,
+        transactionStartMs:
+          this.#transaction.kind === 'explicit' ? this.#transaction.startMs : undefined,
       }),
     })
   }
@@ -113,7 +119,8 @@ export class ProxySession implements Session {
   }
 
   #newTransaction(kind: Transaction['kind']): Transaction {
-    const isolation = (this.#settings.get('default_transaction_isolation') ?? 'read committed') as IsolationLevel
+    const isolation = (this.#settings.get('default_transaction_isolation') ??
+      'read committed') as IsolationLevel
     const readOnly = this.#settings.get('default_transaction_read_only') === 'on'
     return new Transaction(kind, this.#environment.runtime.nowMs(), isolation, readOnly)
   }
@@ -142,7 +149,8 @@ export class ProxySession implements Session {
   async #rollback(): Promise<void> {
     const transaction = this.#transaction
     for (const { rows } of transaction.staged) await rows.abort()
-    if (transaction.kind === 'explicit' && this.#beforeBlock !== undefined) this.#settings.restore(this.#beforeBlock)
+    if (transaction.kind === 'explicit' && this.#beforeBlock !== undefined)
+      this.#settings.restore(this.#beforeBlock)
     await this.#end(transaction)
   }
 
@@ -160,11 +168,21 @@ export class ProxySession implements Session {
     }
   }
 
-  async query(message: QueryMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+  async query(
+    message: QueryMessage,
+    out: ResponseWriter,
+    context: StatementContext,
+  ): Promise<void> {
     const statements = parseStatements(message.sql)
     if (statements.length === 0) out.emptyQueryResponse()
     for (const [i, parsed] of statements.entries()) {
-      const bound = { sql: parsed.sql, parameterTypes: [], parameters: [], parameterFormats: [], resultFormats: [] }
+      const bound = {
+        sql: parsed.sql,
+        parameterTypes: [],
+        parameters: [],
+        parameterFormats: [],
+        resultFormats: [],
+      }
       const last = i === statements.length - 1
       await this.#guarded(parsed, message.sql, context, async () => {
         const result = await this.#run(parsed, bound, out, context)
@@ -189,7 +207,12 @@ export class ProxySession implements Session {
     try {
       await withStatementTimeout(this.#settings, this.#environment.runtime, context, work)
     } catch (error) {
-      if (parsed.offset > 0 && error instanceof DatabaseError && error.fields.position !== undefined && sql !== parsed.sql) {
+      if (
+        parsed.offset > 0 &&
+        error instanceof DatabaseError &&
+        error.fields.position !== undefined &&
+        sql !== parsed.sql
+      ) {
         throw new DatabaseError(error.sqlState, error.message, {
           ...error.fields,
           position: error.fields.position + parsed.offset,
@@ -252,7 +275,11 @@ export class ProxySession implements Session {
   }
 
   /** @returns false when the limit was reached before the end */
-  async #writeRows(portal: ReturnType<typeof startPortal>, limit: number, out: ResponseWriter): Promise<boolean> {
+  async #writeRows(
+    portal: ReturnType<typeof startPortal>,
+    limit: number,
+    out: ResponseWriter,
+  ): Promise<boolean> {
     let written = 0
     for (;;) {
       if (limit > 0 && written >= limit) return (portal.rest?.count ?? 0) === 0 && portal.done
@@ -267,18 +294,25 @@ export class ProxySession implements Session {
   parse(message: ParseMessage, out: ResponseWriter, context: StatementContext): Awaitable {
     const { name, sql, parameterTypes } = message
     if (name !== '' && this.#memory.statements.has(name)) {
-      throw new DatabaseError(SqlState.duplicatePreparedStatement, `prepared statement "${name}" already exists`)
+      throw new DatabaseError(
+        SqlState.duplicatePreparedStatement,
+        `prepared statement "${name}" already exists`,
+      )
     }
     const statements = parseStatements(sql)
     if (statements.length > 1) {
-      throw new DatabaseError(SqlState.syntaxError, 'cannot insert multiple commands into a prepared statement')
+      throw new DatabaseError(
+        SqlState.syntaxError,
+        'cannot insert multiple commands into a prepared statement',
+      )
     }
     const [parsed] = statements
     if (parsed !== undefined) this.#refuseInFailedBlock(parsed)
     const keep = (types: readonly number[]): void => {
       this.#memory.statements.set(name, { sql: parsed?.sql ?? '', parsed, parameterTypes: types })
     }
-    if (parsed === undefined || !described.has(parsed.kind)) return keep(parsed === undefined ? noPlan : parameterTypes)
+    if (parsed === undefined || !described.has(parsed.kind))
+      return keep(parsed === undefined ? noPlan : parameterTypes)
     return this.#guarded(parsed, sql, context, async () => {
       const description = await describeStatement(
         { sql: parsed.sql, parameterTypes },
@@ -291,7 +325,10 @@ export class ProxySession implements Session {
   bind(message: BindMessage): Awaitable {
     const statement = this.#memory.statements.get(message.statement)
     if (statement === undefined) {
-      const shown = message.statement === '' ? 'unnamed prepared statement' : `prepared statement "${message.statement}"`
+      const shown =
+        message.statement === ''
+          ? 'unnamed prepared statement'
+          : `prepared statement "${message.statement}"`
       throw new DatabaseError(SqlState.invalidSqlStatementName, `${shown} does not exist`)
     }
     const expected = statement.parameterTypes.length
@@ -317,13 +354,19 @@ export class ProxySession implements Session {
     return closePortal(previous?.running)
   }
 
-  async describe(message: DescribeMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+  async describe(
+    message: DescribeMessage,
+    out: ResponseWriter,
+    context: StatementContext,
+  ): Promise<void> {
     if (message.target === 'statement') {
       const statement = this.#memory.statements.get(message.name)
       if (statement === undefined) {
         throw new DatabaseError(
           SqlState.invalidSqlStatementName,
-          message.name === '' ? 'unnamed prepared statement does not exist' : `prepared statement "${message.name}" does not exist`,
+          message.name === ''
+            ? 'unnamed prepared statement does not exist'
+            : `prepared statement "${message.name}" does not exist`,
         )
       }
       const description = await this.#describe(statement, out, context)
@@ -343,13 +386,20 @@ export class ProxySession implements Session {
     else out.rowDescription(fields.map((field, i) => ({ ...field, format: formats[i] ?? 0 })))
   }
 
-  async #describe(statement: PreparedStatement, out: ResponseWriter, context: Context): Promise<Description> {
+  async #describe(
+    statement: PreparedStatement,
+    out: ResponseWriter,
+    context: Context,
+  ): Promise<Description> {
     const { parsed } = statement
     if (parsed === undefined) return { parameterTypes: [], fields: [] }
     const bound = { ...emptyBound, sql: statement.sql, parameterTypes: statement.parameterTypes }
     const execution = this.#execution(parsed, bound, out, context)
     if (!described.has(parsed.kind)) return describeUtility(execution)
-    return describeStatement({ sql: statement.sql, parameterTypes: statement.parameterTypes }, execution)
+    return describeStatement(
+      { sql: statement.sql, parameterTypes: statement.parameterTypes },
+      execution,
+    )
   }
 
   #portal(name: string): Portal {
@@ -358,7 +408,11 @@ export class ProxySession implements Session {
     throw new DatabaseError(SqlState.invalidCursorName, `portal "${name}" does not exist`)
   }
 
-  async execute(message: ExecuteMessage, out: ResponseWriter, context: StatementContext): Promise<void> {
+  async execute(
+    message: ExecuteMessage,
+    out: ResponseWriter,
+    context: StatementContext,
+  ): Promise<void> {
     const portal = this.#portal(message.portal)
     const { parsed, sql, parameterTypes } = portal.statement
     if (parsed === undefined) return out.emptyQueryResponse()
@@ -372,7 +426,8 @@ export class ProxySession implements Session {
       const before = running.sent
       const ended = await this.#writeRows(running, Math.max(0, message.rowCountMax), out)
       if (!ended) return out.portalSuspended()
-      if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0) await this.#commit(context)
+      if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0)
+        await this.#commit(context)
       this.#writeReports(out)
       out.commandComplete(running.result.tag(running.sent - before))
     })
@@ -396,7 +451,10 @@ export class ProxySession implements Session {
   }
 
   functionCall(_message: FunctionCallMessage): void {
-    throw notSupported('the fast-path function call is not supported', 'Call the function in a SELECT.')
+    throw notSupported(
+      'the fast-path function call is not supported',
+      'Call the function in a SELECT.',
+    )
   }
 
   fail(_error: DatabaseError): Awaitable {

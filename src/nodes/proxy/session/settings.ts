@@ -25,7 +25,10 @@ const nativeSettings: ReadonlyMap<string, NativeSetting> = new Map<string, Nativ
   ['ivfflat.max_probes', { fallback: '32768', range: [1, 32_768] }],
   // off: nothing is pushed down and nothing runs natively; PostgreSQL judges whole tables. The oracle of the fast paths.
   ['elanus.native_plans', { fallback: 'on', choices: ['on', 'off'] }],
-  ['elanus.consistency', { fallback: 'strong', choices: ['strong', 'bounded', 'session', 'eventual'] }],
+  [
+    'elanus.consistency',
+    { fallback: 'strong', choices: ['strong', 'bounded', 'session', 'eventual'] },
+  ],
 ])
 
 /** Settings whose changes are told to the client (ParameterStatus), with the spelling PostgreSQL uses. */
@@ -109,7 +112,10 @@ export class Settings {
     if (shown !== undefined) this.#onReport(shown, value)
   }
 
-  snapshot(): { readonly values: Values; readonly localUndo: ReadonlyMap<string, string | undefined> } {
+  snapshot(): {
+    readonly values: Values
+    readonly localUndo: ReadonlyMap<string, string | undefined>
+  } {
     return { values: new Map(this.#values), localUndo: new Map(this.#localUndo) }
   }
 
@@ -203,7 +209,10 @@ export function judgeNativeSetting(name: string, value: string): string {
   const number = Number(value)
   const [low, high] = setting.range ?? [0, 0]
   if (value.trim() === '' || !Number.isFinite(number)) {
-    throw new DatabaseError(SqlState.invalidParameterValue, `invalid value for parameter "${name}": "${value}"`)
+    throw new DatabaseError(
+      SqlState.invalidParameterValue,
+      `invalid value for parameter "${name}": "${value}"`,
+    )
   }
   if (number < low || number > high) {
     throw new DatabaseError(

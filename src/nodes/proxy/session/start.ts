@@ -2,7 +2,11 @@
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { SessionRequest } from '#net/pgwire/session.js'
 import { parseStartupOptions } from '#net/pgwire/startup-options.js'
-import { isNativeSetting, judgeNativeSetting, type Settings } from '#nodes/proxy/session/settings.js'
+import {
+  isNativeSetting,
+  judgeNativeSetting,
+  type Settings,
+} from '#nodes/proxy/session/settings.js'
 import type { CatalogSnapshot } from '#postgres/contract.js'
 
 /** Databases a client may name. The user's own name is psql's default and means the same. */
@@ -14,9 +18,13 @@ export function checkRequest(request: SessionRequest): void {
     throw notSupported('replication connections are not supported')
   }
   if (!databases.has(request.database) && request.database !== request.user) {
-    throw new DatabaseError(SqlState.invalidCatalogName, `database "${request.database}" does not exist`, {
-      hint: 'There is one database, "postgres".',
-    })
+    throw new DatabaseError(
+      SqlState.invalidCatalogName,
+      `database "${request.database}" does not exist`,
+      {
+        hint: 'There is one database, "postgres".',
+      },
+    )
   }
 }
 
@@ -30,8 +38,10 @@ export async function initialSettings(
 ): Promise<ReadonlyMap<string, string>> {
   const given = new Map<string, string>()
   for (const [name, value] of request.parameters) {
-    if (name === 'options') for (const [key, option] of parseStartupOptions(value)) given.set(key.toLowerCase(), option)
-    else if (name !== 'user' && name !== 'database' && name !== 'replication') given.set(name.toLowerCase(), value)
+    if (name === 'options')
+      for (const [key, option] of parseStartupOptions(value)) given.set(key.toLowerCase(), option)
+    else if (name !== 'user' && name !== 'database' && name !== 'replication')
+      given.set(name.toLowerCase(), value)
   }
   const settings = new Map<string, string>()
   for (const [name, value] of given) {
@@ -39,7 +49,12 @@ export async function initialSettings(
       checkEncoding(value)
       continue
     }
-    settings.set(name, isNativeSetting(name) ? judgeNativeSetting(name, value) : (plain(name, value) ?? (await judge(name, value))))
+    settings.set(
+      name,
+      isNativeSetting(name)
+        ? judgeNativeSetting(name, value)
+        : (plain(name, value) ?? (await judge(name, value))),
+    )
   }
   return settings
 }

@@ -19,6 +19,8 @@ export class TableOverlay {
   #batches: readonly OverlayBatch[] = []
   #deletes: ReadonlySet<number> = new Set()
   truncated = false
+  /** Rises when a row of its own goes, so that what was derived from its rows is made anew. */
+  generation = 0
 
   get isEmpty(): boolean {
     return this.#batches.length === 0 && this.#deletes.size === 0 && !this.truncated
@@ -55,6 +57,7 @@ export class TableOverlay {
   /** @param positions among the live rows, as batches() gives them one after the other, ascending */
   deleteOwn(positions: readonly number[]): void {
     if (positions.length === 0) return
+    this.generation += 1
     let next = 0
     let base = 0
     this.#batches = this.#batches.map((entry) => {
@@ -78,6 +81,7 @@ export class TableOverlay {
     this.#batches = []
     this.#deletes = new Set()
     this.truncated = true
+    this.generation += 1
   }
 
   /** Immutable inside: a copy shares everything. */
@@ -86,6 +90,7 @@ export class TableOverlay {
     copied.#batches = this.#batches
     copied.#deletes = this.#deletes
     copied.truncated = this.truncated
+    copied.generation = this.generation
     return copied
   }
 }
@@ -103,7 +108,11 @@ interface Savepoint {
   readonly settings: unknown
 }
 
-export type IsolationLevel = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+export type IsolationLevel =
+  | 'read uncommitted'
+  | 'read committed'
+  | 'repeatable read'
+  | 'serializable'
 
 export class Transaction {
   readonly kind: 'implicit' | 'explicit'
@@ -117,6 +126,8 @@ export class Transaction {
   pendingDdl: readonly DdlEntry[] = []
   /** The catalog with pendingDdl applied. */
   catalog: CatalogSnapshot | undefined
+  /** SCRAM verifiers of roles, undefined to remove one; written with the commit. */
+  readonly passwords = new Map<string, string | undefined>()
   /** Done once it has committed: NOTIFY. */
   readonly atCommit: (() => void)[] = []
   /** Released at the end whatever happens: the DDL lock. */
@@ -124,7 +135,12 @@ export class Transaction {
   staged: StagedTable[] = []
   savepoints: Savepoint[] = []
 
-  constructor(kind: 'implicit' | 'explicit', startMs: number, isolation: IsolationLevel, readOnly: boolean) {
+  constructor(
+    kind: 'implicit' | 'explicit',
+    startMs: number,
+    isolation: IsolationLevel,
+    readOnly: boolean,
+  ) {
     this.kind = kind
     this.startMs = startMs
     this.isolation = isolation
@@ -147,6 +163,7 @@ export class Transaction {
   get isDirty(): boolean {
     return (
       this.pendingDdl.length > 0 ||
+      this.passwords.size > 0 ||
       this.staged.length > 0 ||
       [...this.overlays.values()].some((overlay) => !overlay.isEmpty)
     )
@@ -154,7 +171,12 @@ export class Transaction {
 
   /** Nothing was written, locked or promised: there is nothing to end. */
   get isUntouched(): boolean {
-    return !this.isDirty && this.atEnd.length === 0 && this.atCommit.length === 0 && this.overlays.size === 0
+    return (
+      !this.isDirty &&
+      this.atEnd.length === 0 &&
+      this.atCommit.length === 0 &&
+      this.overlays.size === 0
+    )
   }
 
   /** Takes over what an implicit transaction has done so far, when BEGIN turns it into a block. */

@@ -3,16 +3,16 @@
  * know no other session, so the locks are the proxy's; what the functions return is what really happened.
  */
 import { notSupported } from '#base/errors.js'
-import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
-import { toExpression, toSql, isColumnFree } from '#nodes/proxy/plan/expression.js'
+import { ByteWriter } from '#net/pgwire/byte-writer.js'
+import { isColumnFree, toExpression, toSql } from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
-import { collectFunctionNames } from '#postgres/tree-walk.js'
 import type { TreeNode } from '#postgres/classify.js'
+import { collectFunctionNames } from '#postgres/tree-walk.js'
 
 const names = /^(?:pg_catalog\.)?pg_(try_)?advisory_(xact_)?(lock|unlock|unlock_all)(_shared)?$/
 
@@ -71,7 +71,11 @@ export async function advisoryStatement(execution: Execution): Promise<Result> {
 }
 
 /** @returns the function's result; undefined for void */
-async function run(execution: Execution, match: RegExpExecArray, key: string): Promise<boolean | undefined> {
+async function run(
+  execution: Execution,
+  match: RegExpExecArray,
+  key: string,
+): Promise<boolean | undefined> {
   const { environment, memory, context } = execution
   const [, attempt, xact, verb, sharedSuffix] = match
   const shared = sharedSuffix !== undefined

@@ -1,19 +1,19 @@
 /** count, sum, min and max over one table (or its partitions): partial aggregates from every shard, then one row. */
 import type { Datum } from '#engine/columnar/column.js'
-import type { AggregateSpec, AggregateValue } from '#engine/index/native.js'
 import { filterValueToDatum, float64Datum, int64Datum } from '#engine/columnar/read-datum.js'
+import { reduceAggregates } from '#engine/exec/merge.js'
+import type { AggregateSpec, AggregateValue } from '#engine/index/native.js'
 import type { SegmentReport } from '#engine/plan/fragment.js'
 import { formatText } from '#engine/types/format-text.js'
 import { parseText } from '#engine/types/parse-text.js'
-import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
+import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import type { AggregatePlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
-import { reduceAggregates } from '#engine/exec/merge.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { type Result } from '#nodes/proxy/statements/result.js'
 import { judgeResidual, shardsOf } from '#nodes/proxy/statements/read-rows.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
 import type { TableColumn } from '#postgres/contract.js'
@@ -32,7 +32,9 @@ export async function aggregate(
   const parts: (readonly AggregateValue[])[] = []
   for (const scan of plan.scans) {
     if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
-    const allowedRowIds = scan.filterComplete ? undefined : await judgeResidual(execution, scan, values, readAt)
+    const allowedRowIds = scan.filterComplete
+      ? undefined
+      : await judgeResidual(execution, scan, values, readAt)
     for (let shard = 0; shard < shardsOf(scan.table); shard += 1) {
       const part = await execution.environment.streaming.aggregate(
         {

@@ -3,10 +3,11 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import { formatText } from '#engine/types/format-text.js'
+import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { Settings } from '#nodes/proxy/session/settings.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { findOwnConflict } from '#nodes/proxy/statements/own-keys.js'
 import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
-import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 
 export interface Conflict {
@@ -23,16 +24,28 @@ export async function findConflict(
   table: TableInfo,
   inserted: ColumnBatch,
   removed: readonly number[],
+  removedOwn: readonly number[] = [],
 ): Promise<Conflict | undefined> {
   if (table.keys.length === 0) return undefined
   const overlay = execution.transaction.overlays.get(table.oid)
+  const own = findOwnConflict(table, overlay, inserted, removedOwn)
+  if (own !== undefined) {
+    const keys = keysOfBatch(table, inserted, own.key.indexOid, own.row)
+    return { indexOid: own.key.indexOid, key: keys[0] ?? [], rowId: -1, allKeys: async () => keys }
+  }
   const committed = execution.environment.postgres.catalog().tables.get(table.oid)
-  // A table created in this transaction: PostgreSQL has seen all its rows.
+  // A table created in this transaction has only rows of the transaction.
   if (committed === undefined || committed.keys.length === 0) return undefined
   const deletes = Float64Array.from(new Set([...(overlay?.deletes() ?? []), ...removed])).sort()
   for (const write of routeBatches(table, [inserted])) {
     const conflict = await execution.environment.streaming.findConflict(
-      { tableId: table.oid, shard: write.shard, truncate: overlay?.truncated ?? false, deletes, inserts: write.batches },
+      {
+        tableId: table.oid,
+        shard: write.shard,
+        truncate: overlay?.truncated ?? false,
+        deletes,
+        inserts: write.batches,
+      },
       execution.context,
     )
     if (conflict === undefined) continue
@@ -47,12 +60,18 @@ export async function findConflict(
   return undefined
 }
 
-function keysOfBatch(table: TableInfo, batch: ColumnBatch, indexOid: number): readonly (readonly Datum[])[] {
+function keysOfBatch(
+  table: TableInfo,
+  batch: ColumnBatch,
+  indexOid: number,
+  onlyRow?: number,
+): readonly (readonly Datum[])[] {
   const columns = storedColumns(table)
   const attnums = table.keys.find((key) => key.indexOid === indexOid)?.attnums ?? []
   const positions = attnums.map((attnum) => columns.findIndex((column) => column.attnum === attnum))
   const keys: (readonly Datum[])[] = []
   for (let row = 0; row < batch.rowCount; row += 1) {
+    if (onlyRow !== undefined && row !== onlyRow) continue
     const key = positions.map((position) => {
       const column = batch.columns[position]
       return column === undefined ? null : readDatum(column, row, columns[position]?.typeName)
@@ -69,10 +88,14 @@ export function conflictError(
   settings: Settings,
 ): DatabaseError {
   const key = table.keys.find((candidate) => candidate.indexOid === conflict.indexOid)
-  const columns = (key?.attnums ?? []).map((attnum) => table.columns.find((column) => column.attnum === attnum))
+  const columns = (key?.attnums ?? []).map((attnum) =>
+    table.columns.find((column) => column.attnum === attnum),
+  )
   const names = columns.map((column) => column?.name ?? '?').join(', ')
   const values = conflict.key.map((datum, i) =>
-    datum === null ? 'null' : (formatText(columns[i]?.typeName ?? '', datum, settings.types()) ?? '?'),
+    datum === null
+      ? 'null'
+      : (formatText(columns[i]?.typeName ?? '', datum, settings.types()) ?? '?'),
   )
   return new DatabaseError(
     SqlState.uniqueViolation,
@@ -85,7 +108,6 @@ export function conflictError(
     },
   )
 }
-
 
 /** The streaming node names the constraint only by what it knows; the catalog has the rest of the error's fields. */
 export function conflictErrorOf(error: unknown, catalog: CatalogSnapshot): unknown {

@@ -3,16 +3,20 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import { formatText } from '#engine/types/format-text.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { loadRows, readOwn, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
 
 /** @throws 23503 with PostgreSQL's words */
-export async function checkReferences(execution: Execution, changes: readonly CapturedChange[]): Promise<void> {
+export async function checkReferences(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+): Promise<void> {
   for (const change of changes) {
     if (change.inserted.rowCount === 0) continue
-    for (const foreignKey of change.table.foreignKeys) await checkForeignKey(execution, change, foreignKey, changes)
+    for (const foreignKey of change.table.foreignKeys)
+      await checkForeignKey(execution, change, foreignKey, changes)
   }
 }
 
@@ -54,12 +58,19 @@ async function checkForeignKey(
       : {
           keys: {
             indexOid: index.indexOid,
-            values: [...wanted.values()].map((key) => order.map((position) => key[position] ?? null)),
+            values: [...wanted.values()].map((key) =>
+              order.map((position) => key[position] ?? null),
+            ),
           },
         },
   )
   for (const batch of found.batches) {
-    const keys = keysOfColumns(batch.columns, batch.rowCount, referenced, foreignKey.referencedAttnums)
+    const keys = keysOfColumns(
+      batch.columns,
+      batch.rowCount,
+      referenced,
+      foreignKey.referencedAttnums,
+    )
     for (const key of keys.keys()) wanted.delete(key)
   }
   const [missing] = wanted.values()
@@ -79,7 +90,8 @@ function keysOfRows(
       const column = batch.columns[columns.findIndex((candidate) => candidate.attnum === attnum)]
       return column === undefined ? [] : [column]
     })
-    for (const [text, key] of keysOfColumns(picked, batch.rowCount, table, attnums)) keys.set(text, key)
+    for (const [text, key] of keysOfColumns(picked, batch.rowCount, table, attnums))
+      keys.set(text, key)
   }
   return keys
 }
@@ -92,7 +104,9 @@ function keysOfColumns(
   attnums: readonly number[],
 ): Map<string, readonly Datum[]> {
   const keys = new Map<string, readonly Datum[]>()
-  const types = attnums.map((attnum) => table.columns.find((column) => column.attnum === attnum)?.typeName ?? '')
+  const types = attnums.map(
+    (attnum) => table.columns.find((column) => column.attnum === attnum)?.typeName ?? '',
+  )
   for (let row = 0; row < rowCount; row += 1) {
     const key = columns.map((column, i) => readDatum(column, row, types[i]))
     if (key.some((datum) => datum === null)) continue
@@ -108,7 +122,9 @@ function violation(
   key: readonly Datum[],
   execution: Execution,
 ): DatabaseError {
-  const columns = foreignKey.attnums.map((attnum) => table.columns.find((column) => column.attnum === attnum))
+  const columns = foreignKey.attnums.map((attnum) =>
+    table.columns.find((column) => column.attnum === attnum),
+  )
   const values = key.map((datum, i) =>
     datum === null
       ? 'null'

@@ -3,9 +3,10 @@
  * PostgreSQL knows), and binary values nobody has validated. All rows of a column at once, as one array parameter.
  */
 import type { Column, Datum } from '#engine/columnar/column.js'
-import { isNull, createColumnBuilder } from '#engine/columnar/column-builder.js'
+import { createColumnBuilder, isNull } from '#engine/columnar/column-builder.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
-import { dataRows, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { TableColumn } from '#postgres/contract.js'
 
@@ -14,12 +15,20 @@ const textArrayOid = 1009
 const rowsPerQuery = 20_000
 
 /** Raw text → values of the column's type. @throws what the type's input function raises */
-export function convertText(execution: Execution, raw: Column, target: TableColumn): Promise<Column> {
+export function convertText(
+  execution: Execution,
+  raw: Column,
+  target: TableColumn,
+): Promise<Column> {
   return convert(execution, raw, target, textOid, textArrayOid)
 }
 
 /** Binary values that may be nonsense → the same values, received by PostgreSQL. @throws 22P03 and the like */
-export function convertBinary(execution: Execution, raw: Column, target: TableColumn): Promise<Column> {
+export function convertBinary(
+  execution: Execution,
+  raw: Column,
+  target: TableColumn,
+): Promise<Column> {
   return convert(execution, raw, target, target.typeOid, arrayTypeOf(execution, target))
 }
 
@@ -53,7 +62,8 @@ async function convert(
 }
 
 function arrayTypeOf(execution: Execution, target: TableColumn): number {
-  for (const [oid, name] of execution.catalog.typeNames) if (name === `_${target.typeName}`) return oid
+  for (const [oid, name] of execution.catalog.typeNames)
+    if (name === `_${target.typeName}`) return oid
   return 0
 }
 

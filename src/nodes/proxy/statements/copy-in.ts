@@ -7,14 +7,19 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { type CopyBlock, native } from '#engine/index/native.js'
-import { convertBinary, convertText } from '#nodes/proxy/statements/convert-column.js'
-import { copyOptions, type CopyOptions } from '#nodes/proxy/statements/copy-options.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
-import { capturedRows, defaultsFor, needsPostgres } from '#nodes/proxy/statements/insert-defaults.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
+import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
+import { convertBinary, convertText } from '#nodes/proxy/statements/convert-column.js'
+import { type CopyOptions, copyOptions } from '#nodes/proxy/statements/copy-options.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import {
+  capturedRows,
+  defaultsFor,
+  needsPostgres,
+} from '#nodes/proxy/statements/insert-defaults.js'
 import { runUntilSettled, targetTables } from '#nodes/proxy/statements/modify.js'
 import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { TableColumn, TableInfo } from '#postgres/contract.js'
 
@@ -28,7 +33,9 @@ export async function copyIn(execution: Execution): Promise<Result> {
   const { out, transaction } = execution
   const options = copyOptions(execution)
   const { table } = options
-  if (transaction.readOnly) throw new DatabaseError('25006', 'cannot execute COPY FROM in a read-only transaction')
+  if (transaction.readOnly)
+    throw new DatabaseError('25006', 'cannot execute COPY FROM in a read-only transaction')
+  await checkPrivilege(execution, table, 'INSERT')
   const format = options.format === 'binary' ? 'binary' : 'text'
   const chunks = out.copyIn(format, options.columns.length)
   const rowCount =
@@ -42,7 +49,10 @@ export async function copyIn(execution: Execution): Promise<Result> {
 const cutByCast = new Set(['bpchar', 'bit', 'varbit', 'interval'])
 
 function nativeOptions(options: CopyOptions): boolean {
-  return options.plain && options.columns.every((column) => !(cutByCast.has(column.typeName) && column.typmod >= 0))
+  return (
+    options.plain &&
+    options.columns.every((column) => !(cutByCast.has(column.typeName) && column.typmod >= 0))
+  )
 }
 
 async function copyNatively(
@@ -87,9 +97,11 @@ async function copyNatively(
   return total
 }
 
-
 /** Whole rows, block by block; the next block is read while the last one is parsed. */
-async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOptions): AsyncGenerator<CopyBlock> {
+async function* parseBlocks(
+  chunks: AsyncIterable<Uint8Array>,
+  options: CopyOptions,
+): AsyncGenerator<CopyBlock> {
   let pending: Uint8Array[] = []
   let pendingBytes = 0
   let headerRead = options.format !== 'binary'
@@ -98,11 +110,13 @@ async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOpti
   let ended = false
   let failed: DatabaseError | undefined
   const take = async (final: boolean): Promise<CopyBlock | undefined> => {
-    let input = pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending)
+    let input =
+      pending.length === 1 && pending[0] !== undefined ? pending[0] : Buffer.concat(pending)
     if (!headerRead) {
       const start = binaryHeaderLength(input)
       if (start === undefined) {
-        if (final) throw new DatabaseError(SqlState.badCopyFileFormat, 'COPY file signature not recognized')
+        if (final)
+          throw new DatabaseError(SqlState.badCopyFileFormat, 'COPY file signature not recognized')
         return undefined
       }
       input = input.subarray(start)
@@ -153,12 +167,18 @@ async function* parseBlocks(chunks: AsyncIterable<Uint8Array>, options: CopyOpti
 }
 
 /** Columns that the codecs left to PostgreSQL. */
-async function convertBlock(execution: Execution, options: CopyOptions, block: CopyBlock): Promise<CopyBlock> {
+async function convertBlock(
+  execution: Execution,
+  options: CopyOptions,
+  block: CopyBlock,
+): Promise<CopyBlock> {
   const columns: Column[] = []
   for (const [i, column] of block.columns.entries()) {
     const target = options.columns[i]
-    if (target !== undefined && block.textual?.[i] === true) columns.push(await convertText(execution, column, target))
-    else if (target !== undefined && block.unchecked?.[i] === true) columns.push(await convertBinary(execution, column, target))
+    if (target !== undefined && block.textual?.[i] === true)
+      columns.push(await convertText(execution, column, target))
+    else if (target !== undefined && block.unchecked?.[i] === true)
+      columns.push(await convertBinary(execution, column, target))
     else columns.push(column)
   }
   return { ...block, columns }
@@ -174,13 +194,20 @@ function binaryHeaderLength(input: Uint8Array): number | undefined {
   }
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength)
   if ((view.getUint32(11) & 0xffff0000) !== 0) {
-    throw new DatabaseError(SqlState.badCopyFileFormat, 'unrecognized critical flags in COPY file header')
+    throw new DatabaseError(
+      SqlState.badCopyFileFormat,
+      'unrecognized critical flags in COPY file header',
+    )
   }
   const extension = view.getUint32(15)
   return input.length < 19 + extension ? undefined : 19 + extension
 }
 
-function copyError(error: NonNullable<CopyBlock['error']>, options: CopyOptions, line: number): DatabaseError {
+function copyError(
+  error: NonNullable<CopyBlock['error']>,
+  options: CopyOptions,
+  line: number,
+): DatabaseError {
   const column = options.columns[error.column]
   const where = `COPY ${options.table.name}, line ${line + error.row + 1}${column === undefined ? '' : `, column ${column.name}`}`
   return new DatabaseError(error.sqlState, error.message, {
@@ -197,7 +224,10 @@ async function completeRows(
   block: CopyBlock,
 ): Promise<ColumnBatch> {
   const stored = storedColumns(table)
-  if (stored.length === copied.length && stored.every((column, i) => column.attnum === copied[i]?.attnum)) {
+  if (
+    stored.length === copied.length &&
+    stored.every((column, i) => column.attnum === copied[i]?.attnum)
+  ) {
     return { rowCount: block.rowCount, columns: block.columns }
   }
   const missing = stored.filter((column) => copied.every((other) => other.attnum !== column.attnum))
@@ -258,6 +288,10 @@ async function copyThroughPostgres(
     chooseReadTimestamp(execution),
     Buffer.concat(pieces),
   )
-  if (result === undefined) throw new DatabaseError(SqlState.serializationFailure, 'could not serialize access due to concurrent update')
+  if (result === undefined)
+    throw new DatabaseError(
+      SqlState.serializationFailure,
+      'could not serialize access due to concurrent update',
+    )
   return capturedRows(result)
 }

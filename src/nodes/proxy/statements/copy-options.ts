@@ -2,8 +2,8 @@
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { CopyTextOptions } from '#engine/index/native.js'
 import { isUtc } from '#engine/types/type-settings.js'
-import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableColumn, TableInfo } from '#postgres/contract.js'
 import { stringList } from '#postgres/tree-walk.js'
@@ -26,17 +26,28 @@ export function copyOptions(execution: Execution): CopyOptions {
   let plain = tree['whereClause'] === undefined
   for (const item of (tree['options'] ?? []) as readonly { readonly DefElem?: TreeNode }[]) {
     const name = String(item.DefElem?.['defname'])
-    if (!['format', 'delimiter', 'null', 'header', 'quote', 'escape', 'encoding', 'freeze'].includes(name)) plain = false
+    if (
+      !['format', 'delimiter', 'null', 'header', 'quote', 'escape', 'encoding', 'freeze'].includes(
+        name,
+      )
+    )
+      plain = false
     options.set(name, optionText(item.DefElem?.['arg']))
   }
   const format = options.get('format') ?? 'text'
   if (format !== 'text' && format !== 'csv' && format !== 'binary') {
-    throw new DatabaseError(SqlState.invalidParameterValue, `COPY format "${format}" not recognized`)
+    throw new DatabaseError(
+      SqlState.invalidParameterValue,
+      `COPY format "${format}" not recognized`,
+    )
   }
   const encoding = options.get('encoding')
-  if (encoding !== undefined && !/^utf-?8$/i.test(encoding)) throw notSupported('COPY ENCODING other than UTF8 is not supported')
+  if (encoding !== undefined && !/^utf-?8$/i.test(encoding))
+    throw notSupported('COPY ENCODING other than UTF8 is not supported')
   const quote = options.get('quote') ?? '"'
-  const header = ['true', 'on', '1', 'match', ''].includes((options.get('header') ?? 'false').toLowerCase())
+  const header = ['true', 'on', '1', 'match', ''].includes(
+    (options.get('header') ?? 'false').toLowerCase(),
+  )
   if (options.get('header')?.toLowerCase() === 'match') plain = false
   return {
     table,

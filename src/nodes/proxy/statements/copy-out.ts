@@ -1,25 +1,29 @@
 /** COPY … TO STDOUT: as a query whose rows PostgreSQL's own COPY formats, table by table natively where that is possible. */
-import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { Result } from '#nodes/proxy/statements/result.js'
-import { commandResult } from '#nodes/proxy/statements/result.js'
-import { BackendMessages } from '#net/pgwire/backend-parse.js'
+
 import { native } from '#engine/index/native.js'
 import { hasTextFormatter } from '#engine/types/format-text.js'
-import { chooseReadTimestamp } from '#nodes/proxy/statements/execution.js'
-import { copyOptions, type CopyOptions } from '#nodes/proxy/statements/copy-options.js'
-import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { loadTables, readOwn, readStored } from '#nodes/proxy/statements/read-rows.js'
-import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
-import { parseStatements } from '#postgres/classify.js'
+import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
+import { type CopyOptions, copyOptions } from '#nodes/proxy/statements/copy-options.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { chooseReadTimestamp } from '#nodes/proxy/statements/execution.js'
 import type { LoadedRows } from '#nodes/proxy/statements/read-rows.js'
+import { loadTables, readOwn, readStored } from '#nodes/proxy/statements/read-rows.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
+import { commandResult } from '#nodes/proxy/statements/result.js'
+import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { parseStatements } from '#postgres/classify.js'
 
 export async function copyOut(execution: Execution): Promise<Result> {
   const { tree } = execution.parsed
   if (tree['query'] === undefined) {
     const options = copyOptions(execution)
-    if (isNative(execution, options)) return commandResult(`COPY ${await copyTable(execution, options)}`)
+    await checkPrivilege(execution, options.table, 'SELECT')
+    if (isNative(execution, options))
+      return commandResult(`COPY ${await copyTable(execution, options)}`)
   }
   return copyThroughPostgres(execution)
 }
@@ -33,7 +37,27 @@ function isNative(execution: Execution, options: CopyOptions): boolean {
   )
 }
 
-const header = Uint8Array.of(0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+const header = Uint8Array.of(
+  0x50,
+  0x47,
+  0x43,
+  0x4f,
+  0x50,
+  0x59,
+  0x0a,
+  0xff,
+  0x0d,
+  0x0a,
+  0,
+  0,
+  0,
+  0,
+  0,
+  0,
+  0,
+  0,
+  0,
+)
 const trailer = Uint8Array.of(0xff, 0xff)
 
 async function copyTable(execution: Execution, options: CopyOptions): Promise<number> {
@@ -43,7 +67,10 @@ async function copyTable(execution: Execution, options: CopyOptions): Promise<nu
   if (options.format === 'binary') out.copyData(header)
   let count = 0
   const send = async (batch: LoadedRows['batches'][number]): Promise<void> => {
-    const columns = batch.columns.map((column, i) => ({ ...column, typeName: options.columns[i]?.typeName ?? '' }))
+    const columns = batch.columns.map((column, i) => ({
+      ...column,
+      typeName: options.columns[i]?.typeName ?? '',
+    }))
     out.copyData(
       options.format === 'binary'
         ? native.encodeCopyBinary(columns, batch.rowCount)
@@ -52,7 +79,13 @@ async function copyTable(execution: Execution, options: CopyOptions): Promise<nu
     count += batch.rowCount
     if (out.full) await out.drain()
   }
-  for await (const { batch } of readStored(execution, options.table, attnums, chooseReadTimestamp(execution), {})) {
+  for await (const { batch } of readStored(
+    execution,
+    options.table,
+    attnums,
+    chooseReadTimestamp(execution),
+    {},
+  )) {
     if (batch.rowCount > 0) await send(batch)
   }
   for (const batch of readOwn(execution, options.table, attnums)) await send(batch)
@@ -66,7 +99,10 @@ async function copyThroughPostgres(execution: Execution): Promise<Result> {
   const { out, environment } = execution
   const rows = await rowsToCopy(execution)
   const result = await evaluateWithLoads(execution, rows, (loads) =>
-    environment.postgres.evaluate(evaluationOf(execution, execution.bound, loads), execution.context),
+    environment.postgres.evaluate(
+      evaluationOf(execution, execution.bound, loads),
+      execution.context,
+    ),
   )
   const messages = new BackendMessages(result.dataRows)
   const binary = /\bbinary\b/i.test(JSON.stringify(execution.parsed.tree['options'] ?? []))

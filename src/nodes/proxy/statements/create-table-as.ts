@@ -1,16 +1,19 @@
 /** CREATE TABLE AS: the empty table, then INSERT … SELECT into it, both in the transaction. */
 import { notSupported } from '#base/errors.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
-import { runDdl } from '#nodes/proxy/statements/ddl.js'
-import { modify } from '#nodes/proxy/statements/modify.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
+import { runDdl } from '#nodes/proxy/statements/ddl.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { modify } from '#nodes/proxy/statements/modify.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
 
 export async function createTableAs(execution: Execution): Promise<Result> {
   const { parsed, transaction } = execution
   if (parsed.nodeTag !== 'CreateTableAsStmt' || parsed.tree['objtype'] !== 'OBJECT_TABLE') {
-    throw notSupported('only CREATE TABLE … AS is supported', 'SELECT INTO and materialized views are not, yet.')
+    throw notSupported(
+      'only CREATE TABLE … AS is supported',
+      'SELECT INTO and materialized views are not, yet.',
+    )
   }
   const into = (parsed.tree['into'] ?? {}) as TreeNode
   const withoutData = into['skipData'] === true
@@ -28,6 +31,11 @@ export async function createTableAs(execution: Execution): Promise<Result> {
   const sql = `INSERT INTO ${quoteIdentifier(created.schemaName)}.${quoteIdentifier(created.name)} ${parsed.sql.slice(query.index + query[0].length).replace(/\s+with\s+data\s*$/i, '')}`
   const [inner] = parseStatements(sql)
   if (inner === undefined) throw notSupported('this form of CREATE TABLE AS is not supported')
-  const result = await modify({ ...execution, catalog, parsed: inner, bound: { ...execution.bound, sql: inner.sql } })
+  const result = await modify({
+    ...execution,
+    catalog,
+    parsed: inner,
+    bound: { ...execution.bound, sql: inner.sql },
+  })
   return commandResult(`SELECT ${/(\d+)$/.exec(result.tag(0))?.[1] ?? '0'}`)
 }

@@ -1,7 +1,7 @@
 /** DECLARE, FETCH, MOVE, CLOSE: cursors are portals that SQL names. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result, type RowChunk } from '#nodes/proxy/statements/result.js'
 import { select } from '#nodes/proxy/statements/select.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
@@ -16,18 +16,27 @@ export async function declareCursor(execution: Execution): Promise<Result> {
   const name = String(parsed.tree['portalname'])
   const options = Number(parsed.tree['options'] ?? 0)
   const holdable = (options & optionHold) !== 0
-  if ((options & optionScroll) !== 0) throw notSupported('SCROLL cursors are not supported', 'Use NO SCROLL.')
+  if ((options & optionScroll) !== 0)
+    throw notSupported('SCROLL cursors are not supported', 'Use NO SCROLL.')
   if (!holdable && transaction.kind === 'implicit') {
-    throw new DatabaseError(SqlState.noActiveSqlTransaction, 'DECLARE CURSOR can only be used in transaction blocks')
+    throw new DatabaseError(
+      SqlState.noActiveSqlTransaction,
+      'DECLARE CURSOR can only be used in transaction blocks',
+    )
   }
   if (memory.portals.has(name)) {
     throw new DatabaseError(SqlState.duplicateCursor, `cursor "${name}" already exists`)
   }
   const match = /\bfor\s+/i.exec(parsed.sql)
   const [inner] = parseStatements(parsed.sql.slice((match?.index ?? 0) + (match?.[0].length ?? 0)))
-  if (inner === undefined || inner.kind !== 'select') throw notSupported('only SELECT can be declared as a cursor')
+  if (inner === undefined || inner.kind !== 'select')
+    throw notSupported('only SELECT can be declared as a cursor')
   const resultFormats = (options & optionBinary) !== 0 ? [1] : []
-  const result = await select({ ...execution, parsed: inner, bound: { ...execution.bound, sql: inner.sql, resultFormats } })
+  const result = await select({
+    ...execution,
+    parsed: inner,
+    bound: { ...execution.bound, sql: inner.sql, resultFormats },
+  })
   memory.portals.set(name, {
     statement: { sql: inner.sql, parsed: inner, parameterTypes: [] },
     parameters: [],

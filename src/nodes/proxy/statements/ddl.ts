@@ -4,12 +4,13 @@
  */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
-import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import { type LoadedRows, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
+import { takePassword } from '#nodes/proxy/statements/role-password.js'
+import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableInfo } from '#postgres/contract.js'
 import { collectRelations } from '#postgres/tree-walk.js'
@@ -30,9 +31,13 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   const catalog = transaction.catalog ?? environment.postgres.catalog()
   const current: Execution = { ...execution, catalog }
   const rewritten = await overRowsIfNeeded(current)
-  const tried = await environment.postgres.tryDdl(sql, settings.session(), transaction.pendingDdl)
+  const safe = await takePassword(current, sql)
+  const tried = await environment.postgres.tryDdl(safe, settings.session(), transaction.pendingDdl)
   if (Number(shardsOption(tried.catalog)) > 1) {
-    throw notSupported('more than one shard per table is not supported yet', 'Leave out WITH (shards = …).')
+    throw notSupported(
+      'more than one shard per table is not supported yet',
+      'Leave out WITH (shards = …).',
+    )
   }
   for (const notice of tried.result.notices) execution.out.raw(notice)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
@@ -49,7 +54,8 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
 
 function shardsOption(catalog: { readonly tables: ReadonlyMap<number, TableInfo> }): number {
   let most = 1
-  for (const table of catalog.tables.values()) most = Math.max(most, Number(table.options.get('shards') ?? '1'))
+  for (const table of catalog.tables.values())
+    most = Math.max(most, Number(table.options.get('shards') ?? '1'))
   return most
 }
 
@@ -69,9 +75,16 @@ function refuse(nodeTag: string, tree: TreeNode): void {
   if (message !== undefined) throw notSupported(message)
   const relation = (tree['relation'] ?? {}) as TreeNode
   if (nodeTag === 'CreateStmt' && relation['relpersistence'] === 't') {
-    throw notSupported('temporary tables are not supported yet', 'Use an ordinary table and drop it.')
+    throw notSupported(
+      'temporary tables are not supported yet',
+      'Use an ordinary table and drop it.',
+    )
   }
-  if (nodeTag === 'CreateStmt' && tree['inhRelations'] !== undefined && tree['partbound'] === undefined) {
+  if (
+    nodeTag === 'CreateStmt' &&
+    tree['inhRelations'] !== undefined &&
+    tree['partbound'] === undefined
+  ) {
     throw notSupported('table inheritance is not supported', 'Use declarative partitioning.')
   }
 }
@@ -112,7 +125,9 @@ async function overRowsIfNeeded(execution: Execution) {
   if (!needsRows(parsed.nodeTag, parsed.tree)) return []
   const readAt = chooseReadTimestamp(execution)
   const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
-  const tables = [...catalog.tables.values()].filter((table) => names.has(table.name) && table.kind === 'table')
+  const tables = [...catalog.tables.values()].filter(
+    (table) => names.has(table.name) && table.kind === 'table',
+  )
   const loaded: LoadedRows[] = []
   for (const table of tables) {
     const rows = await loadWhole(execution, table.oid, readAt)
@@ -123,7 +138,13 @@ async function overRowsIfNeeded(execution: Execution) {
     {
       ...evaluationOf(
         execution,
-        { sql: parsed.sql, parameterTypes: [], parameters: [], parameterFormats: [], resultFormats: [] },
+        {
+          sql: parsed.sql,
+          parameterTypes: [],
+          parameters: [],
+          parameterFormats: [],
+          resultFormats: [],
+        },
         loaded.map(toTableLoad),
       ),
       pendingDdl: transaction.pendingDdl,
@@ -161,7 +182,9 @@ function needsRows(nodeTag: string, tree: TreeNode): boolean {
 /** ADD COLUMN with nothing but a type, or with a plain constant default: old rows read the default. */
 function addsValues(command: TreeNode | undefined): boolean {
   const definition = ((command?.['def'] ?? {}) as { readonly ColumnDef?: TreeNode }).ColumnDef
-  const constraints = (definition?.['constraints'] ?? []) as readonly { readonly Constraint?: TreeNode }[]
+  const constraints = (definition?.['constraints'] ?? []) as readonly {
+    readonly Constraint?: TreeNode
+  }[]
   return constraints.some(({ Constraint: constraint }) => {
     const kind = constraint?.['contype']
     if (kind === 'CONSTR_NULL') return false

@@ -1,6 +1,7 @@
 /** Columns of statements that PostgreSQL does not describe to us. */
-import type { Execution } from '#nodes/proxy/statements/execution.js'
+
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { Description, FieldDescription } from '#postgres/contract.js'
 
 export async function describeUtility(execution: Execution): Promise<Description> {

@@ -6,16 +6,24 @@ import { copyOut } from '#nodes/proxy/statements/copy-out.js'
 import { createTableAs } from '#nodes/proxy/statements/create-table-as.js'
 import { closeCursor, declareCursor, fetchCursor } from '#nodes/proxy/statements/cursor.js'
 import { ddl } from '#nodes/proxy/statements/ddl.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { explain } from '#nodes/proxy/statements/explain.js'
+import { insert } from '#nodes/proxy/statements/insert.js'
 import { checkpoint, reindex, vacuum } from '#nodes/proxy/statements/maintenance.js'
 import { modify } from '#nodes/proxy/statements/modify.js'
-import { insert } from '#nodes/proxy/statements/insert.js'
-import { deallocateStatement, executeStatement, prepareStatement } from '#nodes/proxy/statements/prepared-sql.js'
+import {
+  deallocateStatement,
+  executeStatement,
+  prepareStatement,
+} from '#nodes/proxy/statements/prepared-sql.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { select } from '#nodes/proxy/statements/select.js'
 import { discard, listen, notify, unlisten } from '#nodes/proxy/statements/session-statements.js'
-import { applySetConfig, setStatement, showStatement } from '#nodes/proxy/statements/settings-statements.js'
+import {
+  applySetConfig,
+  setStatement,
+  showStatement,
+} from '#nodes/proxy/statements/settings-statements.js'
 import { transactionStatement } from '#nodes/proxy/statements/transaction-control.js'
 import { truncate } from '#nodes/proxy/statements/truncate.js'
 import { visit } from '#postgres/tree-walk.js'
@@ -91,7 +99,10 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'load':
       return commandResult('LOAD')
     case 'alterSystem':
-      throw notSupported('ALTER SYSTEM is not supported', 'Use flags or ELANUS_ environment variables.')
+      throw notSupported(
+        'ALTER SYSTEM is not supported',
+        'Use flags or ELANUS_ environment variables.',
+      )
     default:
       return unreachable(kind)
   }
@@ -102,7 +113,8 @@ function modifiesRows(execution: Execution): boolean {
   if (execution.parsed.tree['withClause'] === undefined) return false
   let found = false
   visit(execution.parsed.tree, (tag) => {
-    if (tag === 'InsertStmt' || tag === 'UpdateStmt' || tag === 'DeleteStmt' || tag === 'MergeStmt') found = true
+    if (tag === 'InsertStmt' || tag === 'UpdateStmt' || tag === 'DeleteStmt' || tag === 'MergeStmt')
+      found = true
   })
   return found
 }

@@ -18,7 +18,8 @@ export function canEncode(
   settings: TypeSettings,
 ): boolean {
   // From extra_float_digits 1 on PostgreSQL prints the shortest exact digits, whatever the number.
-  if (settings.extraFloatDigits < 1 || settings.byteaOutput !== 'hex') return formats.every((format) => format === 1)
+  if (settings.extraFloatDigits < 1 || settings.byteaOutput !== 'hex')
+    return formats.every((format) => format === 1)
   return typeNames.every((name, i) => formats[i] === 1 || hasTextFormatter(name, settings))
 }
 

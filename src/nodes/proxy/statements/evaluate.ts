@@ -1,9 +1,8 @@
 /** Running SQL in the embedded PostgreSQL on behalf of a statement. */
 import type { Datum } from '#engine/columnar/column.js'
-import { BackendMessages, parseDataRow } from '#net/pgwire/backend-parse.js'
-import { BackendType } from '#net/pgwire/backend.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { BoundStatement, Evaluation, EvaluationResult, TableLoad } from '#postgres/contract.js'
+import type { BoundStatement, Evaluation, TableLoad } from '#postgres/contract.js'
 
 export function evaluationOf(
   execution: Execution,
@@ -42,11 +41,4 @@ export async function evaluateValues(
     execution.context,
   )
   return [...dataRows(result)][0] ?? []
-}
-
-export function* dataRows(result: Pick<EvaluationResult, 'dataRows'>): Generator<readonly Datum[]> {
-  const messages = new BackendMessages(result.dataRows)
-  while (messages.next()) {
-    if (messages.type === BackendType.dataRow) yield parseDataRow(messages.payload())
-  }
 }

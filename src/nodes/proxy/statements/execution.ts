@@ -23,12 +23,12 @@ export interface Execution {
   readonly out: ResponseWriter
 }
 
-
 /** READ COMMITTED reads at the newest readable timestamp, REPEATABLE READ and up at the transaction's first. */
 export function chooseReadTimestamp(execution: Execution): Timestamp {
   const { transaction, environment } = execution
   const newest = environment.streaming.serviceTime()
-  if (transaction.isolation === 'read committed' || transaction.isolation === 'read uncommitted') return newest
+  if (transaction.isolation === 'read committed' || transaction.isolation === 'read uncommitted')
+    return newest
   transaction.snapshotAt ??= newest
   return transaction.snapshotAt
 }

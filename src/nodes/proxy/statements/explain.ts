@@ -1,16 +1,16 @@
 /** EXPLAIN: our plan in PostgreSQL's shape: segments, index, strategy, rows; with ANALYZE what really happened. */
 import { notSupported } from '#base/errors.js'
 import type { SegmentReport } from '#engine/plan/fragment.js'
-import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
+import { ByteWriter } from '#net/pgwire/byte-writer.js'
+import { vectorOperators } from '#nodes/proxy/plan/operators.js'
 import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import type { PreparedPlan, QueryPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
-import { vectorOperators } from '#nodes/proxy/plan/operators.js'
 import { aggregate } from '#nodes/proxy/statements/aggregate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { Result } from '#nodes/proxy/statements/result.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { search, searchMode } from '#nodes/proxy/statements/search.js'
 import { select } from '#nodes/proxy/statements/select.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
@@ -25,7 +25,8 @@ interface ExplainNode {
 export async function explain(execution: Execution): Promise<Result> {
   const options = explainOptions(execution.parsed.tree)
   const format = options.get('format') ?? 'text'
-  if (format !== 'text' && format !== 'json') throw notSupported(`EXPLAIN (FORMAT ${format}) is not supported yet`)
+  if (format !== 'text' && format !== 'json')
+    throw notSupported(`EXPLAIN (FORMAT ${format}) is not supported yet`)
   const inner = innerStatement(execution)
   const analyze = isOn(options.get('analyze'))
   const { runtime } = execution.environment
@@ -35,7 +36,8 @@ export async function explain(execution: Execution): Promise<Result> {
   const report = analyze ? await run(inner, prepared) : undefined
   const ended = runtime.monotonicMs()
   const node = describePlan(prepared.plan, prepared, inner, report)
-  const lines = format === 'json' ? [toJson(node, report, planned - started, ended - planned)] : toText(node)
+  const lines =
+    format === 'json' ? [toJson(node, report, planned - started, ended - planned)] : toText(node)
   if (format === 'text' && report !== undefined) {
     lines.push(`Planning Time: ${(planned - started).toFixed(3)} ms`)
     lines.push(`Execution Time: ${(ended - planned).toFixed(3)} ms`)
@@ -66,7 +68,11 @@ async function planOnly(execution: Execution): Promise<PreparedPlan> {
     plan: { kind: 'verbatim', scans: [] },
     slots: [],
     description: { parameterTypes: [], fields: [] },
-    explained: await environment.postgres.explain(bound, settings.session(), transaction.pendingDdl),
+    explained: await environment.postgres.explain(
+      bound,
+      settings.session(),
+      transaction.pendingDdl,
+    ),
   }
 }
 
@@ -106,7 +112,11 @@ function explainOptions(tree: TreeNode): ReadonlyMap<string, string> {
     const flag = (argument?.['Boolean'] as TreeNode | undefined)?.['boolval']
     options.set(
       String(item.DefElem?.['defname']),
-      text !== undefined ? String(text).toLowerCase() : argument === undefined || flag === true ? 'true' : 'false',
+      text !== undefined
+        ? String(text).toLowerCase()
+        : argument === undefined || flag === true
+          ? 'true'
+          : 'false',
     )
   }
   return options
@@ -119,7 +129,8 @@ function isOn(text: string | undefined): boolean {
 function innerStatement(execution: Execution): Execution {
   const { sql } = execution.parsed
   // EXPLAIN [ANALYZE] [VERBOSE] | EXPLAIN ( options ) before the statement.
-  const match = /^explain\s*(\((?:[^()']|'[^']*')*\)|(?:\s*(?:analyze|analyse|verbose)\b)*)\s*/i.exec(sql)
+  const match =
+    /^explain\s*(\((?:[^()']|'[^']*')*\)|(?:\s*(?:analyze|analyse|verbose)\b)*)\s*/i.exec(sql)
   const rest = sql.slice(match?.[0].length ?? 0)
   const [parsed] = parseStatements(rest)
   if (parsed === undefined) throw notSupported('this form of EXPLAIN is not supported')
@@ -141,15 +152,24 @@ function describePlan(
         properties: [
           ['Order By', `${columnName(plan.scans[0], plan.attnum)} ${operator} query`],
           ['Reduce', plan.output === undefined ? 'evaluate statement over the winners' : 'native'],
-          ...(mode === 'auto' ? [['ef_search', execution.settings.get('hnsw.ef_search') ?? ''] as const] : []),
+          ...(mode === 'auto'
+            ? [['ef_search', execution.settings.get('hnsw.ef_search') ?? ''] as const]
+            : []),
         ],
         children: plan.scans.map((scan) => scanNode('Segment Search', scan, report)),
       }
     }
     case 'scan':
       return {
-        type: plan.scan.key !== undefined ? 'Key Lookup' : plan.orderBy.length > 0 ? 'Top Rows' : 'Rows',
-        properties: [['Reduce', plan.output === undefined ? 'evaluate statement over the rows' : 'native']],
+        type:
+          plan.scan.key !== undefined
+            ? 'Key Lookup'
+            : plan.orderBy.length > 0
+              ? 'Top Rows'
+              : 'Rows',
+        properties: [
+          ['Reduce', plan.output === undefined ? 'evaluate statement over the rows' : 'native'],
+        ],
         children: [scanNode('Segment Scan', plan.scan, report)],
       }
     case 'aggregate':
@@ -162,14 +182,19 @@ function describePlan(
       return {
         type: 'Evaluate',
         properties: [],
-        children: [postgresNode(prepared.explained), ...plan.scans.map((scan) => scanNode('Segment Scan', scan, report))],
+        children: [
+          postgresNode(prepared.explained),
+          ...plan.scans.map((scan) => scanNode('Segment Scan', scan, report)),
+        ],
       }
     case 'catalog':
       return { type: 'Catalog', properties: [], children: [postgresNode(prepared.explained)] }
     case 'hoisted':
       return {
         type: 'Parameters from sub-selects',
-        properties: plan.subqueries.map((subquery, i) => [`Sub-select ${i + 1}`, subquery.sql] as const),
+        properties: plan.subqueries.map(
+          (subquery, i) => [`Sub-select ${i + 1}`, subquery.sql] as const,
+        ),
         children: [{ type: 'Then', properties: [['Statement', plan.sql]], children: [] }],
       }
     default:
@@ -183,9 +208,15 @@ function columnName(scan: ScanPlan | undefined, attnum: number): string {
 
 function scanNode(type: string, scan: ScanPlan, report: RunReport | undefined): ExplainNode {
   const properties: [string, string][] = []
-  if (scan.key !== undefined) properties.push(['Key', scan.key.columns.map((column) => column.name).join(', ')])
-  if (scan.filter !== undefined) properties.push(['Filter', scan.filterComplete ? 'native' : 'native in part'])
-  if (!scan.filterComplete) properties.push(['Evaluated Filter', scan.residual === undefined ? 'with the statement' : 'row by row'])
+  if (scan.key !== undefined)
+    properties.push(['Key', scan.key.columns.map((column) => column.name).join(', ')])
+  if (scan.filter !== undefined)
+    properties.push(['Filter', scan.filterComplete ? 'native' : 'native in part'])
+  if (!scan.filterComplete)
+    properties.push([
+      'Evaluated Filter',
+      scan.residual === undefined ? 'with the statement' : 'row by row',
+    ])
   for (const segment of report?.segments ?? []) {
     properties.push([
       `Segment ${segment.segmentId}`,
@@ -221,7 +252,12 @@ function toText(node: ExplainNode): string[] {
   return lines
 }
 
-function toJson(node: ExplainNode, report: RunReport | undefined, planningMs: number, executionMs: number): string {
+function toJson(
+  node: ExplainNode,
+  report: RunReport | undefined,
+  planningMs: number,
+  executionMs: number,
+): string {
   const plain = (current: ExplainNode): object => ({
     'Node Type': current.type,
     'Total Cost': 0,
@@ -231,6 +267,10 @@ function toJson(node: ExplainNode, report: RunReport | undefined, planningMs: nu
   const times =
     report === undefined
       ? {}
-      : { 'Actual Rows': report.rowCount, 'Planning Time': planningMs, 'Execution Time': executionMs }
+      : {
+          'Actual Rows': report.rowCount,
+          'Planning Time': planningMs,
+          'Execution Time': executionMs,
+        }
   return JSON.stringify([{ Plan: plain(node), ...times }], null, 2)
 }

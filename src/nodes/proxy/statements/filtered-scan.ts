@@ -5,7 +5,6 @@ import type { FilteredScanPlan, PreparedPlan } from '#nodes/proxy/plan/query-pla
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { type Result, type RowChunk } from '#nodes/proxy/statements/result.js'
 import { limitsOf } from '#nodes/proxy/statements/limits.js'
 import {
   judgeResidual,
@@ -15,6 +14,7 @@ import {
   readStored,
   shardsOf,
 } from '#nodes/proxy/statements/read-rows.js'
+import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { overRows, verbatim } from '#nodes/proxy/statements/verbatim.js'
 
@@ -30,23 +30,38 @@ export async function filteredScan(
   const { scan, orderBy } = plan
   const { limit, offset } = limitsOf(plan.limit, values)
   if (limit === 0) return rowsResult(prepared, execution, [])
-  if (execution.transaction.hasWrites(scan.table.oid) || (orderBy.length > 0 && shardsOf(scan.table) > 1)) {
+  if (
+    execution.transaction.hasWrites(scan.table.oid) ||
+    (orderBy.length > 0 && shardsOf(scan.table) > 1)
+  ) {
     return verbatim([scan], values, prepared, execution)
   }
   const readAt = chooseReadTimestamp(execution)
   const wanted = limit + offset
   const options: ReadOptions = {
     filter: scan.filter?.(values),
-    allowedRowIds: scan.filterComplete ? undefined : await judgeResidual(execution, scan, values, readAt),
+    allowedRowIds: scan.filterComplete
+      ? undefined
+      : await judgeResidual(execution, scan, values, readAt),
     keys: keysOf(scan.key, values),
     orderBy: orderBy.length > 0 ? orderBy : undefined,
-    limit: Number.isFinite(wanted) ? Math.min(wanted, everyRow) : orderBy.length > 0 ? everyRow : undefined,
+    limit: Number.isFinite(wanted)
+      ? Math.min(wanted, everyRow)
+      : orderBy.length > 0
+        ? everyRow
+        : undefined,
     onSegments,
   }
   const formats = formatsOf(execution.bound.resultFormats, prepared.description.fields.length)
-  const typeNames = plan.output?.flatMap((column) => (column.kind === 'column' ? [column.column.typeName] : []))
+  const typeNames = plan.output?.flatMap((column) =>
+    column.kind === 'column' ? [column.column.typeName] : [],
+  )
   if (typeNames === undefined || !canEncode(typeNames, formats, execution.settings.types())) {
-    return overRows([await loadRows(execution, scan.table, scan.attnums, readAt, options)], prepared, execution)
+    return overRows(
+      [await loadRows(execution, scan.table, scan.attnums, readAt, options)],
+      prepared,
+      execution,
+    )
   }
   return rowsResult(
     prepared,
@@ -65,7 +80,9 @@ async function* encodeParts(
   readAt: Timestamp,
   execution: Execution,
 ): AsyncGenerator<RowChunk> {
-  const output = (plan.output ?? []).flatMap((column) => (column.kind === 'column' ? [column.column.attnum] : []))
+  const output = (plan.output ?? []).flatMap((column) =>
+    column.kind === 'column' ? [column.column.attnum] : [],
+  )
   const attnums = [...new Set(output)]
   const positions = output.map((attnum) => attnums.indexOf(attnum))
   let seen = 0

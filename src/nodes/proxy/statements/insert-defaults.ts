@@ -7,7 +7,13 @@ import type { EvaluationResult, TableColumn, TableInfo } from '#postgres/contrac
 
 /** True when rows cannot be made without PostgreSQL: checks, triggers, generated columns, row security, foreign keys, domains. */
 export function needsPostgres(table: TableInfo, given: readonly TableColumn[]): boolean {
-  if (table.hasTriggers || table.hasCheckConstraints || table.hasRowSecurity || table.foreignKeys.length > 0) return true
+  if (
+    table.hasTriggers ||
+    table.hasCheckConstraints ||
+    table.hasRowSecurity ||
+    table.foreignKeys.length > 0
+  )
+    return true
   if (table.parentOid !== 0) return true
   return table.columns.some(
     (column) =>
@@ -21,7 +27,9 @@ function hasSimpleDefault(column: TableColumn): boolean {
   const text = column.defaultExpression
   if (text === null) return column.identity === '' || column.sequenceOid !== 0
   if (column.sequenceOid !== 0 && /^nextval\('/.test(text)) return true
-  return /^(now\(\)|CURRENT_TIMESTAMP|CURRENT_DATE|'(?:[^']|'')*'::[a-z ]+|-?\d+(?:\.\d+)?|true|false|NULL::[a-z ]+)$/.test(text)
+  return /^(now\(\)|CURRENT_TIMESTAMP|CURRENT_DATE|'(?:[^']|'')*'::[a-z ]+|-?\d+(?:\.\d+)?|true|false|NULL::[a-z ]+)$/.test(
+    text,
+  )
 }
 
 /**
@@ -42,9 +50,15 @@ export async function defaultsFor(
       const last = numbers.at(-1)
       if (last !== undefined) {
         const kept = execution.memory.sessionSequences.filter((state) => state.oid !== info.oid)
-        execution.memory.sessionSequences = [...kept, { oid: info.oid, lastValue: last, isCalled: true }]
+        execution.memory.sessionSequences = [
+          ...kept,
+          { oid: info.oid, lastValue: last, isCalled: true },
+        ]
       }
-      values.set(column.attnum, numbers.map((number) => integerDatum(number, column.typeName)))
+      values.set(
+        column.attnum,
+        numbers.map((number) => integerDatum(number, column.typeName)),
+      )
     } else if (column.defaultExpression !== null) {
       const [value] = await evaluateValues(
         execution,

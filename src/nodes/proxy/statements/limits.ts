@@ -3,7 +3,10 @@ import type { LimitPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 
 /** Row count of LIMIT and OFFSET; Infinity: no limit. @throws 2201W, 2201X when negative */
-export function limitsOf(plan: LimitPlan, values: SlotValues): { readonly limit: number; readonly offset: number } {
+export function limitsOf(
+  plan: LimitPlan,
+  values: SlotValues,
+): { readonly limit: number; readonly offset: number } {
   const limit = plan.limit === undefined ? null : int8(values[plan.limit] ?? null)
   const offset = plan.offset === undefined ? null : int8(values[plan.offset] ?? null)
   if (offset !== null && offset < 0) throw new DatabaseError('2201X', 'OFFSET must not be negative')

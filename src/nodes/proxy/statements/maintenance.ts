@@ -1,8 +1,9 @@
 /** VACUUM, ANALYZE, CHECKPOINT, REINDEX, CLUSTER: PostgreSQL's words for flush, compaction and rebuilding. */
 import { DatabaseError, SqlState } from '#base/errors.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
+import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableInfo } from '#postgres/contract.js'
 
@@ -19,10 +20,13 @@ export async function vacuum(execution: Execution): Promise<Result> {
   const options = (tree['options'] ?? []) as readonly { readonly DefElem?: TreeNode }[]
   const full = options.some((option) => option.DefElem?.['defname'] === 'full')
   const relations = (tree['rels'] ?? []) as readonly { readonly VacuumRelation?: TreeNode }[]
-  const named = relations.map((item) => resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode))
+  const named = relations.map((item) =>
+    resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode),
+  )
   const tables = named.length > 0 ? named : [...execution.catalog.tables.values()]
   for (const table of tables) {
     if (table.kind !== 'table') continue
+    await checkPrivilege(execution, table, 'MAINTAIN')
     if (full) await execution.environment.streaming.compact(table.oid, execution.context)
     else await execution.environment.streaming.flush(table.oid, execution.context)
   }
@@ -43,7 +47,12 @@ export async function reindex(execution: Execution): Promise<Result> {
   for (const table of tables) {
     for (const index of table.vectorIndexes) {
       if (isIndex && index.name !== relation['relname']) continue
-      const progress = execution.environment.progress.begin('create index', execution.memory.processId, table, index)
+      const progress = execution.environment.progress.begin(
+        'create index',
+        execution.memory.processId,
+        table,
+        index,
+      )
       try {
         await execution.environment.streaming.buildIndex(
           table.oid,
@@ -62,7 +71,8 @@ export async function reindex(execution: Execution): Promise<Result> {
 function tablesOfIndex(execution: Execution, name: string): readonly TableInfo[] {
   const tables = [...execution.catalog.tables.values()].filter(
     (table) =>
-      table.vectorIndexes.some((index) => index.name === name) || table.keys.some((key) => key.name === name),
+      table.vectorIndexes.some((index) => index.name === name) ||
+      table.keys.some((key) => key.name === name),
   )
   // Other index methods keep nothing that could be rebuilt.
   return tables
@@ -70,6 +80,9 @@ function tablesOfIndex(execution: Execution, name: string): readonly TableInfo[]
 
 function refuseInBlock(execution: Execution, command: string): void {
   if (execution.transaction.kind === 'explicit') {
-    throw new DatabaseError(SqlState.activeSqlTransaction, `${command} cannot run inside a transaction block`)
+    throw new DatabaseError(
+      SqlState.activeSqlTransaction,
+      `${command} cannot run inside a transaction block`,
+    )
   }
 }

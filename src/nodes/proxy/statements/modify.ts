@@ -12,25 +12,26 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
-import { planScan } from '#nodes/proxy/plan/plan-scan.js'
+import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { collectScans, tableOf, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
+import { planScan } from '#nodes/proxy/plan/plan-scan.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
-import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { makeSlots, resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
-import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
+import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { type Result } from '#nodes/proxy/statements/result.js'
 import {
   type LoadedRows,
   loadRows,
   loadTables,
+  readOwn,
   storedColumns,
 } from '#nodes/proxy/statements/read-rows.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
@@ -63,7 +64,11 @@ async function prepareModify(execution: Execution): Promise<PreparedPlan> {
   const known = cacheable ? environment.plans.plan(key) : undefined
   if (known !== undefined) return known
   const description = await describeStatement(bound, execution)
-  const explained = await environment.postgres.explain(bound, settings.session(), transaction.pendingDdl)
+  const explained = await environment.postgres.explain(
+    bound,
+    settings.session(),
+    transaction.pendingDdl,
+  )
   const slots = new SlotCollector()
   const typeOf = typeOfExpressions({ parsed, explained, description, catalog })
   const scans: ScanPlan[] = []
@@ -92,7 +97,10 @@ async function runModify(execution: Execution, prepared: PreparedPlan): Promise<
     const outcome = await runOnce(execution, prepared.plan.scans, values, targets, capture)
     if (outcome !== undefined) return outcome
   }
-  throw new DatabaseError(SqlState.serializationFailure, 'could not serialize access due to concurrent update')
+  throw new DatabaseError(
+    SqlState.serializationFailure,
+    'could not serialize access due to concurrent update',
+  )
 }
 
 /** @returns undefined when a row it wanted to change had been changed meanwhile: look again */
@@ -105,8 +113,20 @@ async function runOnce(
 ): Promise<EvaluationResult | undefined> {
   const readAt = chooseReadTimestamp(execution)
   const rows = [...(await loadTables(execution, scans, values, readAt))]
+  // An upsert may meet rows that the transaction itself has written.
+  if (isUpsert(execution)) {
+    for (const table of targets) {
+      if (
+        !execution.transaction.hasWrites(table.oid) ||
+        rows.some((entry) => entry.table.oid === table.oid)
+      )
+        continue
+      rows.push(ownRows(execution, table))
+    }
+  }
   // Referential actions (ON DELETE CASCADE …) need the referring rows.
-  const changesReferenced = execution.parsed.kind !== 'insert' && targets.some((table) => table.referencedBy.length > 0)
+  const changesReferenced =
+    execution.parsed.kind !== 'insert' && targets.some((table) => table.referencedBy.length > 0)
   if (changesReferenced) {
     for (const table of capture) {
       if (rows.some((entry) => entry.table.oid === table.oid)) continue
@@ -152,11 +172,22 @@ export async function runUntilSettled(
       keepChanges(execution, outcome.changes, rows)
       return outcome.result
     }
-    if (attempt > 100) throw new DatabaseError(SqlState.serializationFailure, 'could not settle an upsert')
+    if (attempt > 100)
+      throw new DatabaseError(SqlState.serializationFailure, 'could not settle an upsert')
     rows = mergeLoads(rows, outcome.unseen)
   }
 }
 
+function isUpsert({ parsed }: Execution): boolean {
+  return parsed.tree['onConflictClause'] !== undefined || parsed.kind === 'merge'
+}
+
+function ownRows(execution: Execution, table: TableInfo): LoadedRows {
+  const attnums = storedColumns(table).map((column) => column.attnum)
+  const batches = readOwn(execution, table, attnums)
+  const rowCount = batches.reduce((sum, batch) => sum + batch.rowCount, 0)
+  return { table, attnums, rowIds: new Float64Array(), batches, rowCount }
+}
 
 type Attempt = {
   readonly result: EvaluationResult
@@ -206,7 +237,8 @@ export async function decodeTuples(
   if (block.error !== undefined || block.rowCount !== change.insertedCount) {
     throw new DatabaseError(
       block.error?.sqlState ?? SqlState.internalError,
-      block.error?.message ?? `captured ${change.insertedCount} rows of ${table.name} but could read ${block.rowCount}`,
+      block.error?.message ??
+        `captured ${change.insertedCount} rows of ${table.name} but could read ${block.rowCount}`,
     )
   }
   return { rowCount: block.rowCount, columns: block.columns }
@@ -222,13 +254,19 @@ async function conflictingRows(
   loaded: readonly LoadedRows[],
   readAt: Timestamp,
 ): Promise<readonly LoadedRows[]> {
-  const upsert = execution.parsed.tree['onConflictClause'] !== undefined || execution.parsed.kind === 'merge'
+  const upsert = isUpsert(execution)
   const unseen: LoadedRows[] = []
   for (const change of changes) {
     if (change.inserted.rowCount === 0) continue
     const rows = loaded.find((entry) => entry.table.oid === change.table.oid)
     const removed = removedRowIds(change, rows)
-    const conflict = await findConflict(execution, change.table, change.inserted, removed)
+    const conflict = await findConflict(
+      execution,
+      change.table,
+      change.inserted,
+      removed,
+      removedOwn(change, rows),
+    )
     if (conflict === undefined) continue
     const seen = conflict.rowId < 0 || rows?.rowIds.includes(conflict.rowId) === true
     if (!upsert || seen) throw conflictError(change.table, conflict, execution.settings)
@@ -251,6 +289,15 @@ function removedRowIds(change: CapturedChange, rows: LoadedRows | undefined): re
   return ids
 }
 
+/** Positions among the transaction's own rows: they follow the stored ones in a load. */
+function removedOwn(change: CapturedChange, rows: LoadedRows | undefined): number[] {
+  const storedCount = rows?.rowIds.length ?? 0
+  const own: number[] = []
+  for (const position of change.removed)
+    if (position >= storedCount) own.push(position - storedCount)
+  return own.sort((a, b) => a - b)
+}
+
 /** Adds rows to what a table has loaded already, without loading one twice. */
 function mergeLoads(rows: readonly LoadedRows[], more: readonly LoadedRows[]): LoadedRows[] {
   const merged = [...rows]
@@ -269,8 +316,17 @@ function joinLoads(old: LoadedRows, extra: LoadedRows): LoadedRows {
   const extraStored = storedPart(extra)
   const own = extra.batches.slice(extraStored.batchCount)
   const rowIds = new Float64Array([...old.rowIds, ...extra.rowIds])
-  const batches = [...old.batches.slice(0, oldStored.batchCount), ...extra.batches.slice(0, extraStored.batchCount), ...own]
-  return { ...old, rowIds, batches, rowCount: batches.reduce((sum, batch) => sum + batch.rowCount, 0) }
+  const batches = [
+    ...old.batches.slice(0, oldStored.batchCount),
+    ...extra.batches.slice(0, extraStored.batchCount),
+    ...own,
+  ]
+  return {
+    ...old,
+    rowIds,
+    batches,
+    rowCount: batches.reduce((sum, batch) => sum + batch.rowCount, 0),
+  }
 }
 
 function storedPart(rows: LoadedRows): { readonly batchCount: number } {
@@ -304,14 +360,21 @@ async function lockRemoved(
     }
     if (current) continue
     if (transaction.isolation === 'repeatable read' || transaction.isolation === 'serializable') {
-      throw new DatabaseError(SqlState.serializationFailure, 'could not serialize access due to concurrent update')
+      throw new DatabaseError(
+        SqlState.serializationFailure,
+        'could not serialize access due to concurrent update',
+      )
     }
     return false
   }
   return true
 }
 
-async function countLive(execution: Execution, table: TableInfo, rowIds: Float64Array): Promise<number> {
+async function countLive(
+  execution: Execution,
+  table: TableInfo,
+  rowIds: Float64Array,
+): Promise<number> {
   const { environment, context } = execution
   const part = await environment.streaming.aggregate(
     {
@@ -327,14 +390,15 @@ async function countLive(execution: Execution, table: TableInfo, rowIds: Float64
 }
 
 /** The difference becomes part of the transaction. */
-function keepChanges(execution: Execution, changes: readonly CapturedChange[], rows: readonly LoadedRows[]): void {
+function keepChanges(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+  rows: readonly LoadedRows[],
+): void {
   for (const change of changes) {
     const loaded = rows.find((entry) => entry.table.oid === change.table.oid)
     const overlay = execution.transaction.overlay(change.table.oid)
-    const storedCount = loaded?.rowIds.length ?? 0
-    const own: number[] = []
-    for (const position of change.removed) if (position >= storedCount) own.push(position - storedCount)
-    overlay.deleteOwn(own.sort((a, b) => a - b))
+    overlay.deleteOwn(removedOwn(change, loaded))
     overlay.deleteStored(removedRowIds(change, loaded))
     overlay.insert(change.inserted)
   }

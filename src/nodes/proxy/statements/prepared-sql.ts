@@ -1,9 +1,9 @@
 /** PREPARE, EXECUTE, DEALLOCATE as statements. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
-import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { typeReference } from '#nodes/proxy/plan/expression.js'
+import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { parseStatements, type TreeNode } from '#postgres/classify.js'
 
@@ -11,17 +11,26 @@ export async function prepareStatement(execution: Execution): Promise<Result> {
   const { parsed, memory } = execution
   const name = String(parsed.tree['name'])
   if (memory.statements.has(name)) {
-    throw new DatabaseError(SqlState.duplicatePreparedStatement, `prepared statement "${name}" already exists`)
+    throw new DatabaseError(
+      SqlState.duplicatePreparedStatement,
+      `prepared statement "${name}" already exists`,
+    )
   }
   // PREPARE name [ (types) ] AS statement
-  const match = /\bas\s+(?=select|insert|update|delete|merge|values|with|table|\()/i.exec(parsed.sql)
+  const match = /\bas\s+(?=select|insert|update|delete|merge|values|with|table|\()/i.exec(
+    parsed.sql,
+  )
   const [inner] = parseStatements(parsed.sql.slice((match?.index ?? 0) + (match?.[0].length ?? 0)))
   if (inner === undefined) throw notSupported('this form of PREPARE is not supported')
   const types = ((parsed.tree['argtypes'] ?? []) as readonly TreeNode[]).map((item) =>
     typeOid(execution, item['TypeName'] ?? item),
   )
   const description = await describeStatement({ sql: inner.sql, parameterTypes: types }, execution)
-  memory.statements.set(name, { sql: inner.sql, parsed: inner, parameterTypes: description.parameterTypes })
+  memory.statements.set(name, {
+    sql: inner.sql,
+    parsed: inner,
+    parameterTypes: description.parameterTypes,
+  })
   return commandResult('PREPARE')
 }
 
@@ -41,7 +50,10 @@ export async function executeStatement(
   const name = String(parsed.tree['name'])
   const statement = memory.statements.get(name)
   if (statement?.parsed === undefined) {
-    throw new DatabaseError(SqlState.invalidSqlStatementName, `prepared statement "${name}" does not exist`)
+    throw new DatabaseError(
+      SqlState.invalidSqlStatementName,
+      `prepared statement "${name}" does not exist`,
+    )
   }
   const given = argumentTexts(parsed.sql)
   const wanted = statement.parameterTypes
@@ -56,7 +68,10 @@ export async function executeStatement(
     const type = execution.catalog.typeNames.get(wanted[i] ?? 0) ?? 'text'
     return `(${text})::${type.startsWith('_') ? `"${type.slice(1)}"[]` : `"${type}"`}`
   })
-  const parameters = casts.length === 0 ? [] : await evaluateValues(execution, `SELECT ${casts.join(', ')}`, [], false)
+  const parameters =
+    casts.length === 0
+      ? []
+      : await evaluateValues(execution, `SELECT ${casts.join(', ')}`, [], false)
   return run({
     ...execution,
     parsed: statement.parsed,
@@ -101,7 +116,10 @@ export function deallocateStatement(execution: Execution): Result {
     return commandResult('DEALLOCATE ALL')
   }
   if (!memory.statements.delete(String(name))) {
-    throw new DatabaseError(SqlState.invalidSqlStatementName, `prepared statement "${String(name)}" does not exist`)
+    throw new DatabaseError(
+      SqlState.invalidSqlStatementName,
+      `prepared statement "${String(name)}" does not exist`,
+    )
   }
   return commandResult('DEALLOCATE')
 }

@@ -4,14 +4,15 @@
 import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { concatBatches } from '#engine/columnar/batch.js'
-import { type Column, type ColumnBatch, type Datum } from '#engine/columnar/column.js'
+import type { Column, ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import type { ScanFragment, SegmentReport } from '#engine/plan/fragment.js'
 import type { KeyLookup, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import { arrayElements, type SlotValues } from '#nodes/proxy/plan/slots.js'
-import { dataRows, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { TableColumn, TableInfo, TableLoad } from '#postgres/contract.js'
 
@@ -81,7 +82,11 @@ export async function* readStored(
         break
       }
       const { rowIds, batch } = next.value
-      yield { rowIds, batch: output.length === attnums.length ? batch : withMissing(batch, output, attnums, table) }
+      yield {
+        rowIds,
+        batch:
+          output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
+      }
     }
   }
 }
@@ -106,7 +111,11 @@ function withMissing(
 }
 
 /** The transaction's own rows, in the given columns. */
-export function readOwn(execution: Execution, table: TableInfo, attnums: readonly number[]): readonly ColumnBatch[] {
+export function readOwn(
+  execution: Execution,
+  table: TableInfo,
+  attnums: readonly number[],
+): readonly ColumnBatch[] {
   const overlay = execution.transaction.overlays.get(table.oid)
   if (overlay === undefined || overlay.rowCount === 0) return []
   const stored = storedColumns(table)
@@ -200,7 +209,9 @@ function toKeyType(datum: Uint8Array, column: TableColumn | undefined): Uint8Arr
   if (size === undefined || size === datum.byteLength) return datum
   const view = new DataView(datum.buffer, datum.byteOffset, datum.byteLength)
   const value =
-    datum.byteLength === 8 ? view.getBigInt64(0) : BigInt(datum.byteLength === 4 ? view.getInt32(0) : view.getInt16(0))
+    datum.byteLength === 8
+      ? view.getBigInt64(0)
+      : BigInt(datum.byteLength === 4 ? view.getInt32(0) : view.getInt16(0))
   const out = new DataView(new ArrayBuffer(size))
   if (BigInt.asIntN(size * 8, value) !== value) return undefined
   if (size === 8) out.setBigInt64(0, value)
@@ -211,7 +222,9 @@ function toKeyType(datum: Uint8Array, column: TableColumn | undefined): Uint8Arr
 
 /** Rows as the embedded PostgreSQL takes them. */
 export function toTableLoad(rows: LoadedRows): TableLoad {
-  const columns = rows.attnums.map((attnum) => rows.table.columns.find((column) => column.attnum === attnum))
+  const columns = rows.attnums.map((attnum) =>
+    rows.table.columns.find((column) => column.attnum === attnum),
+  )
   const pieces = rows.batches.map((batch) =>
     native.encodeCopyBinary(
       batch.columns.map((column, i) => ({ ...column, typeName: columns[i]?.typeName ?? '' })),
@@ -238,7 +251,9 @@ export async function judgeResidual(
 ): Promise<Float64Array> {
   const { residual } = scan
   if (residual === undefined) throw notSupported('this condition cannot be evaluated row by row')
-  const rows = await loadRows(execution, scan.table, residual.attnums, readAt, { filter: scan.filter?.(values) })
+  const rows = await loadRows(execution, scan.table, residual.attnums, readAt, {
+    filter: scan.filter?.(values),
+  })
   if (rows.rowCount === 0) return new Float64Array()
   const usesParameters = /\$\d/.test(residual.sql)
   const evaluation = evaluationOf(
@@ -276,7 +291,8 @@ export async function loadTables(
   readAt: Timestamp,
 ): Promise<readonly LoadedRows[]> {
   const byTable = new Map<number, ScanPlan[]>()
-  for (const scan of scans) byTable.set(scan.table.oid, [...(byTable.get(scan.table.oid) ?? []), scan])
+  for (const scan of scans)
+    byTable.set(scan.table.oid, [...(byTable.get(scan.table.oid) ?? []), scan])
   const loaded: LoadedRows[] = []
   for (const group of byTable.values()) {
     const [first] = group

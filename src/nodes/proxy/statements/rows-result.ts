@@ -5,7 +5,10 @@ import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 
-export function wireFields(prepared: PreparedPlan, resultFormats: readonly number[]): readonly WireField[] {
+export function wireFields(
+  prepared: PreparedPlan,
+  resultFormats: readonly number[],
+): readonly WireField[] {
   const { fields } = prepared.description
   const formats = formatsOf(resultFormats, fields.length)
   return fields.map((field, i) => ({ ...field, format: formats[i] ?? 0 }))

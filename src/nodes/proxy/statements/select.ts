@@ -6,10 +6,11 @@ import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import type { HoistedPlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { aggregate } from '#nodes/proxy/statements/aggregate.js'
-import { dataRows, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
+import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { search } from '#nodes/proxy/statements/search.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
@@ -39,7 +40,6 @@ export async function select(execution: Execution): Promise<Result> {
   }
 }
 
-
 async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promise<Result> {
   const { environment, bound, context } = execution
   const live = environment.live.readBy(prepared.explained, bound.sql)
@@ -60,7 +60,9 @@ async function hoisted(plan: HoistedPlan, execution: Execution): Promise<Result>
   const given = plan.parameterTypes.length - plan.subqueries.length
   const parameters = [...bound.parameters]
   const formats = bound.parameters.map((_, i) =>
-    bound.parameterFormats.length <= 1 ? (bound.parameterFormats[0] ?? 0) : (bound.parameterFormats[i] ?? 0),
+    bound.parameterFormats.length <= 1
+      ? (bound.parameterFormats[0] ?? 0)
+      : (bound.parameterFormats[i] ?? 0),
   )
   for (const subquery of plan.subqueries) {
     const [parsed] = parseStatements(subquery.sql)
@@ -101,7 +103,10 @@ async function onlyValue(result: Result): Promise<Uint8Array | null> {
     for (const [value] of dataRows({ dataRows: chunk.data })) values.push(value ?? null)
   }
   if (values.length > 1) {
-    throw new DatabaseError('21000', 'more than one row returned by a subquery used as an expression')
+    throw new DatabaseError(
+      '21000',
+      'more than one row returned by a subquery used as an expression',
+    )
   }
   return values[0] ?? null
 }

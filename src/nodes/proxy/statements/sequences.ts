@@ -45,13 +45,19 @@ export class Sequences {
       }
     }
     const lastValue = BigInt(new TextDecoder().decode(stored))
-    return { mutex: new Mutex(), state: { oid: info.oid, lastValue, isCalled: true }, leasedTo: lastValue }
+    return {
+      mutex: new Mutex(),
+      state: { oid: info.oid, lastValue, isCalled: true },
+      leasedTo: lastValue,
+    }
   }
 
   /** Runs `use` with the sequences' states, exclusively; what it returns as new states is kept and made durable first. */
   async withStates<T>(
     infos: readonly SequenceInfo[],
-    use: (states: readonly SequenceState[]) => Promise<{ readonly value: T; readonly states: readonly SequenceState[] }>,
+    use: (
+      states: readonly SequenceState[],
+    ) => Promise<{ readonly value: T; readonly states: readonly SequenceState[] }>,
   ): Promise<T> {
     const ordered = [...infos].sort((a, b) => a.oid - b.oid)
     const counters = await Promise.all(ordered.map((info) => this.#counter(info)))
@@ -96,7 +102,10 @@ export class Sequences {
       const counter = await loading
       const { lastValue, isCalled } = counter.state
       if (!isCalled || counter.leasedTo === lastValue) continue
-      await this.#coordinator.putSetting(`sequence/${oid}`, new TextEncoder().encode(lastValue.toString()))
+      await this.#coordinator.putSetting(
+        `sequence/${oid}`,
+        new TextEncoder().encode(lastValue.toString()),
+      )
       counter.leasedTo = lastValue
     }
   }
@@ -105,11 +114,20 @@ export class Sequences {
     const before = counter.state
     if (before.lastValue === state.lastValue && before.isCalled === state.isCalled) return
     const rising = info.increment > 0n
-    const covered = rising ? state.lastValue <= counter.leasedTo : state.lastValue >= counter.leasedTo
-    const backwards = rising ? state.lastValue < before.lastValue : state.lastValue > before.lastValue
+    const covered = rising
+      ? state.lastValue <= counter.leasedTo
+      : state.lastValue >= counter.leasedTo
+    const backwards = rising
+      ? state.lastValue < before.lastValue
+      : state.lastValue > before.lastValue
     if (!covered || backwards || !state.isCalled) {
-      const lease = state.isCalled ? state.lastValue + info.increment * leaseSize : state.lastValue - info.increment
-      await this.#coordinator.putSetting(`sequence/${info.oid}`, new TextEncoder().encode(lease.toString()))
+      const lease = state.isCalled
+        ? state.lastValue + info.increment * leaseSize
+        : state.lastValue - info.increment
+      await this.#coordinator.putSetting(
+        `sequence/${info.oid}`,
+        new TextEncoder().encode(lease.toString()),
+      )
       counter.leasedTo = lease
     }
     counter.state = state

@@ -1,7 +1,7 @@
 /** LISTEN, NOTIFY, UNLISTEN, DISCARD. */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { closePortal } from '#nodes/proxy/session/portal-rows.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 
 export function listen(execution: Execution): Result {
@@ -30,7 +30,10 @@ export async function discard(execution: Execution): Promise<Result> {
   const target = String(execution.parsed.tree['target'] ?? 'DISCARD_ALL')
   const all = target === 'DISCARD_ALL'
   if (all && transaction.kind === 'explicit') {
-    throw new DatabaseError(SqlState.activeSqlTransaction, 'DISCARD ALL cannot run inside a transaction block')
+    throw new DatabaseError(
+      SqlState.activeSqlTransaction,
+      'DISCARD ALL cannot run inside a transaction block',
+    )
   }
   if (all || target === 'DISCARD_SEQUENCES') memory.sessionSequences = []
   if (all) {

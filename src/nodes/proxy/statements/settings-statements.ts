@@ -1,16 +1,17 @@
 /** SET, RESET, SHOW, set_config(): judged by PostgreSQL, kept by the session. */
 import { backgroundContext } from '#base/context.js'
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
-import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
+import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
-import { isNativeSetting, judgeNativeSetting } from '#nodes/proxy/session/settings.js'
-import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
-import { dataRows, evaluateValues, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { isColumnFree, toExpression, toSql, typeReference } from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import { isNativeSetting, judgeNativeSetting } from '#nodes/proxy/session/settings.js'
+import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
+import { dataRows } from '#nodes/proxy/statements/data-rows.js'
+import { evaluateValues, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { SessionSettings } from '#postgres/contract.js'
 import { stringList, visit } from '#postgres/tree-walk.js'
@@ -44,10 +45,19 @@ export async function setStatement(execution: Execution): Promise<Result> {
   }
 }
 
-export async function setSetting(execution: Execution, name: string, value: string, local: boolean): Promise<void> {
+export async function setSetting(
+  execution: Execution,
+  name: string,
+  value: string,
+  local: boolean,
+): Promise<void> {
   const { settings, transaction } = execution
   if (local && transaction.kind === 'implicit') {
-    execution.out.notice({ severity: 'WARNING', sqlState: '25P01', message: 'SET LOCAL can only be used in transaction blocks' })
+    execution.out.notice({
+      severity: 'WARNING',
+      sqlState: '25P01',
+      message: 'SET LOCAL can only be used in transaction blocks',
+    })
   }
   if (name === 'transaction_isolation' || name === 'default_transaction_isolation') {
     const level = isolationLevel(value)
@@ -63,16 +73,26 @@ export async function setSetting(execution: Execution, name: string, value: stri
     await setRole(execution, name, value, local)
     return
   }
-  const canonical = isNativeSetting(name) ? judgeNativeSetting(name, value) : await judge(execution, name, value)
+  const canonical = isNativeSetting(name)
+    ? judgeNativeSetting(name, value)
+    : await judge(execution, name, value)
   settings.set(name, canonical, local)
 }
 
-async function setRole(execution: Execution, name: string, value: string, local: boolean): Promise<void> {
+async function setRole(
+  execution: Execution,
+  name: string,
+  value: string,
+  local: boolean,
+): Promise<void> {
   if (value !== 'none' && !execution.catalog.roles.has(value)) {
     throw new DatabaseError(SqlState.invalidParameterValue, `role "${value}" does not exist`)
   }
   if (name === 'session_authorization' && value !== execution.memory.user) {
-    throw notSupported('SET SESSION AUTHORIZATION to another user is not supported', 'Connect as that user.')
+    throw notSupported(
+      'SET SESSION AUTHORIZATION to another user is not supported',
+      'Connect as that user.',
+    )
   }
   if (name === 'role') execution.settings.set('role', value === 'none' ? undefined : value, local)
 }
@@ -125,18 +145,27 @@ function valueText(tree: TreeNode, name: string): string {
     if (constant !== undefined) return constantText(constant)
     const cast = item['TypeCast'] as TreeNode | undefined
     const inner = (cast?.['arg'] as TreeNode | undefined)?.['A_Const'] as TreeNode | undefined
-    if (cast === undefined || inner === undefined) throw notSupported(`this form of SET ${name} is not supported`)
+    if (cast === undefined || inner === undefined)
+      throw notSupported(`this form of SET ${name} is not supported`)
     const type = typeReference(cast['typeName'])
     // SET TIME ZONE INTERVAL '+00:00' HOUR TO MINUTE
     return type?.name === 'interval' ? `INTERVAL '${constantText(inner)}'` : constantText(inner)
   })
   return name === 'search_path'
-    ? items.map((item) => (/^[a-z_][a-z0-9_$]*$/.test(item) ? item : `"${item.replaceAll('"', '""')}"`)).join(', ')
+    ? items
+        .map((item) =>
+          /^[a-z_][a-z0-9_$]*$/.test(item) ? item : `"${item.replaceAll('"', '""')}"`,
+        )
+        .join(', ')
     : items.join(', ')
 }
 
 function constantText(constant: TreeNode): string {
-  const value = (constant['sval'] ?? constant['fval'] ?? constant['ival'] ?? constant['boolval'] ?? {}) as TreeNode
+  const value = (constant['sval'] ??
+    constant['fval'] ??
+    constant['ival'] ??
+    constant['boolval'] ??
+    {}) as TreeNode
   const text = value['sval'] ?? value['fval'] ?? value['ival'] ?? value['boolval']
   if (constant['ival'] !== undefined) return String(text ?? 0)
   if (constant['boolval'] !== undefined) return text === true ? 'on' : 'off'
@@ -167,7 +196,12 @@ export async function applySetConfig(execution: Execution): Promise<void> {
       execution.parsed.sql.includes('$'),
     )
     if (!name || !value) continue
-    await setSetting(execution, decoder.decode(name).toLowerCase(), decoder.decode(value), local?.[0] === 1)
+    await setSetting(
+      execution,
+      decoder.decode(name).toLowerCase(),
+      decoder.decode(value),
+      local?.[0] === 1,
+    )
   }
 }
 
@@ -181,12 +215,16 @@ function isolationLevel(text: string): IsolationLevel {
   ) {
     return level
   }
-  throw new DatabaseError(SqlState.invalidParameterValue, `invalid value for parameter "transaction_isolation": "${text}"`)
+  throw new DatabaseError(
+    SqlState.invalidParameterValue,
+    `invalid value for parameter "transaction_isolation": "${text}"`,
+  )
 }
 
 /** SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION … */
 function setTransactionModes(execution: Execution, name: string, tree: TreeNode): Result {
-  if (name === 'transaction snapshot') throw notSupported('SET TRANSACTION SNAPSHOT is not supported')
+  if (name === 'transaction snapshot')
+    throw notSupported('SET TRANSACTION SNAPSHOT is not supported')
   const session = name === 'session characteristics'
   for (const mode of transactionModes((tree['args'] ?? []) as readonly TreeNode[])) {
     if (mode.name === 'transaction_isolation') {
@@ -195,7 +233,8 @@ function setTransactionModes(execution: Execution, name: string, tree: TreeNode)
       else execution.transaction.isolation = level
     } else if (mode.name === 'transaction_read_only') {
       const readOnly = mode.value === '1' || mode.value === 'on'
-      if (session) execution.settings.set('default_transaction_read_only', readOnly ? 'on' : 'off', false)
+      if (session)
+        execution.settings.set('default_transaction_read_only', readOnly ? 'on' : 'off', false)
       else execution.transaction.readOnly = readOnly
     }
   }
@@ -223,7 +262,17 @@ export async function showStatement(execution: Execution): Promise<Result> {
   writeDataRow(writer, [value])
   const shown = name === 'timezone' ? 'TimeZone' : name === 'datestyle' ? 'DateStyle' : name
   return {
-    fields: [{ name: shown, tableOid: 0, attnum: 0, typeOid: textType, typeSize: -1, typmod: -1, format: execution.bound.resultFormats[0] ?? 0 }],
+    fields: [
+      {
+        name: shown,
+        tableOid: 0,
+        attnum: 0,
+        typeOid: textType,
+        typeSize: -1,
+        typmod: -1,
+        format: execution.bound.resultFormats[0] ?? 0,
+      },
+    ],
     rows: [{ data: writer.take(), count: 1 }],
     tag: () => 'SHOW',
   }
@@ -253,4 +302,3 @@ export async function showValue(execution: Execution, name: string): Promise<str
   const [row] = [...dataRows(result)]
   return decoder.decode(row?.[0] ?? new Uint8Array())
 }
-

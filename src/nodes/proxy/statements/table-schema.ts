@@ -32,10 +32,16 @@ export function toTableSchema(table: TableInfo, version: number): TableSchema {
 /** Whether storage would notice a difference. */
 export function sameSchema(a: TableInfo, b: TableInfo): boolean {
   const plain = (table: TableInfo): string =>
-    JSON.stringify({ ...toTableSchema(table, 0), columns: toTableSchema(table, 0).columns.map(withText) })
+    JSON.stringify({
+      ...toTableSchema(table, 0),
+      columns: toTableSchema(table, 0).columns.map(withText),
+    })
   return plain(a) === plain(b)
 }
 
 function withText(column: TableSchema['columns'][number]): object {
-  return { ...column, missing: column.missing === null ? null : Buffer.from(column.missing).toString('hex') }
+  return {
+    ...column,
+    missing: column.missing === null ? null : Buffer.from(column.missing).toString('hex'),
+  }
 }

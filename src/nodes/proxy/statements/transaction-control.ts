@@ -1,16 +1,17 @@
 /** BEGIN, COMMIT, ROLLBACK, savepoints: what they do is the session's business, which owns the transaction. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
+import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { transactionModes } from '#nodes/proxy/statements/settings-statements.js'
-import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
 import type { TreeNode } from '#postgres/classify.js'
 
 export async function transactionStatement(execution: Execution): Promise<Result> {
   const { parsed, memory, transaction, out, settings } = execution
   const kind = String(parsed.tree['kind'] ?? 'TRANS_STMT_BEGIN')
   const name = String(parsed.tree['savepoint_name'] ?? '')
-  const warn = (sqlState: string, message: string): void => out.notice({ severity: 'WARNING', sqlState, message })
+  const warn = (sqlState: string, message: string): void =>
+    out.notice({ severity: 'WARNING', sqlState, message })
   const inBlock = transaction.kind === 'explicit'
   switch (kind) {
     case 'TRANS_STMT_BEGIN':
@@ -56,17 +57,27 @@ export async function transactionStatement(execution: Execution): Promise<Result
 
 function requireBlock(inBlock: boolean, command: string): void {
   if (!inBlock) {
-    throw new DatabaseError(SqlState.noActiveSqlTransaction, `${command} can only be used in transaction blocks`)
+    throw new DatabaseError(
+      SqlState.noActiveSqlTransaction,
+      `${command} can only be used in transaction blocks`,
+    )
   }
 }
 
 function noSavepoint(name: string): DatabaseError {
-  return new DatabaseError(SqlState.invalidSavepointSpecification, `savepoint "${name}" does not exist`)
+  return new DatabaseError(
+    SqlState.invalidSavepointSpecification,
+    `savepoint "${name}" does not exist`,
+  )
 }
 
-function applyModes(transaction: { isolation: IsolationLevel; readOnly: boolean }, tree: TreeNode): void {
+function applyModes(
+  transaction: { isolation: IsolationLevel; readOnly: boolean },
+  tree: TreeNode,
+): void {
   for (const mode of transactionModes((tree['options'] ?? []) as readonly TreeNode[])) {
     if (mode.name === 'transaction_isolation') transaction.isolation = mode.value as IsolationLevel
-    if (mode.name === 'transaction_read_only') transaction.readOnly = mode.value === '1' || mode.value === 'on'
+    if (mode.name === 'transaction_read_only')
+      transaction.readOnly = mode.value === '1' || mode.value === 'on'
   }
 }

@@ -1,14 +1,16 @@
 /** TRUNCATE: every row of the tables goes at one timestamp. */
 import { DatabaseError, SqlState } from '#base/errors.js'
-import { type Execution } from '#nodes/proxy/statements/execution.js'
-import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
+import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
+import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableInfo } from '#postgres/contract.js'
 
 export async function truncate(execution: Execution): Promise<Result> {
   const { parsed, transaction, environment, catalog } = execution
-  if (transaction.readOnly) throw new DatabaseError('25006', 'cannot execute TRUNCATE TABLE in a read-only transaction')
+  if (transaction.readOnly)
+    throw new DatabaseError('25006', 'cannot execute TRUNCATE TABLE in a read-only transaction')
   const relations = (parsed.tree['relations'] ?? []) as readonly { readonly RangeVar?: TreeNode }[]
   const tables = new Map<number, TableInfo>()
   const add = (table: TableInfo): void => {
@@ -38,6 +40,7 @@ export async function truncate(execution: Execution): Promise<Result> {
       add(referring)
     }
   }
+  for (const table of tables.values()) await checkPrivilege(execution, table, 'TRUNCATE')
   for (const table of tables.values()) {
     if (table.kind === 'table') transaction.overlay(table.oid).truncate()
     if (parsed.tree['restart_seqs'] !== true) continue

@@ -1,14 +1,22 @@
 /** The statement as it is, evaluated by PostgreSQL over the rows that its scans can reach. */
+
+import type { Timestamp } from '#base/timestamp.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { type Result } from '#nodes/proxy/statements/result.js'
-import { type LoadedRows, loadRows, loadTables, storedColumns, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
+import {
+  type LoadedRows,
+  loadRows,
+  loadTables,
+  storedColumns,
+  toTableLoad,
+} from '#nodes/proxy/statements/read-rows.js'
+import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
+import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type { EvaluationResult } from '#postgres/contract.js'
-import type { Timestamp } from '#base/timestamp.js'
 
 export async function verbatim(
   scans: readonly ScanPlan[],
@@ -34,7 +42,7 @@ export async function overRows(
       ),
     ),
   )
-  for (const notice of result.notices) execution.out.raw(notice)
+  takeNotices(execution, result)
   return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
 }
 
@@ -47,7 +55,9 @@ export async function evaluateWithLoads(
   const loaded = [...rows]
   for (;;) {
     const result = await run(loaded.map(toTableLoad))
-    const more = result.touchedUnloaded.filter((oid) => loaded.every((entry) => entry.table.oid !== oid))
+    const more = result.touchedUnloaded.filter((oid) =>
+      loaded.every((entry) => entry.table.oid !== oid),
+    )
     let added = 0
     for (const oid of more) {
       const whole = await loadWhole(execution, oid, chooseReadTimestamp(execution))

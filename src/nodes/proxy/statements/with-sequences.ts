@@ -3,11 +3,19 @@
  * and in order, and what the run used is kept.
  */
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { EvaluationResult, SequenceInfo, SequenceState, TableInfo } from '#postgres/contract.js'
+import type {
+  EvaluationResult,
+  SequenceInfo,
+  SequenceState,
+  TableInfo,
+} from '#postgres/contract.js'
 import { collectFunctionNames } from '#postgres/tree-walk.js'
 
 /** Sequences behind defaults of these tables, and all of them when the text itself calls nextval or setval. */
-export function sequencesOf(execution: Execution, tables: readonly TableInfo[]): readonly SequenceInfo[] {
+export function sequencesOf(
+  execution: Execution,
+  tables: readonly TableInfo[],
+): readonly SequenceInfo[] {
   const oids = new Set<number>()
   for (const table of tables) {
     for (const column of table.columns) {
@@ -15,7 +23,12 @@ export function sequencesOf(execution: Execution, tables: readonly TableInfo[]):
       const named = /nextval\('([^']+)'/.exec(column.defaultExpression ?? '')?.[1]
       if (named === undefined) continue
       for (const info of execution.catalog.sequences.values()) {
-        if (named === info.name || named.endsWith(`.${info.name}`) || named.includes(`"${info.name}"`)) oids.add(info.oid)
+        if (
+          named === info.name ||
+          named.endsWith(`.${info.name}`) ||
+          named.includes(`"${info.name}"`)
+        )
+          oids.add(info.oid)
       }
     }
   }
@@ -26,7 +39,8 @@ export function sequencesOf(execution: Execution, tables: readonly TableInfo[]):
         if (execution.parsed.sql.includes(info.name)) oids.add(info.oid)
       }
       // The name may be computed: then any sequence may be meant.
-      if (oids.size === 0) for (const info of execution.catalog.sequences.values()) oids.add(info.oid)
+      if (oids.size === 0)
+        for (const info of execution.catalog.sequences.values()) oids.add(info.oid)
     }
   }
   return [...oids].flatMap((oid) => {
@@ -74,9 +88,13 @@ function remember(
 ): void {
   const used = after.filter((state) => {
     const old = before.find((candidate) => candidate.oid === state.oid)
-    return state.isCalled && (old === undefined || old.lastValue !== state.lastValue || !old.isCalled)
+    return (
+      state.isCalled && (old === undefined || old.lastValue !== state.lastValue || !old.isCalled)
+    )
   })
   if (used.length === 0) return
-  const kept = execution.memory.sessionSequences.filter((state) => used.every((other) => other.oid !== state.oid))
+  const kept = execution.memory.sessionSequences.filter((state) =>
+    used.every((other) => other.oid !== state.oid),
+  )
   execution.memory.sessionSequences = [...kept, ...used]
 }
