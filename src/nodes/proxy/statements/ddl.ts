@@ -10,6 +10,7 @@ import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import { type LoadedRows, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
+import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { TableInfo } from '#postgres/contract.js'
@@ -39,7 +40,7 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
       'Leave out WITH (shards = …).',
     )
   }
-  for (const notice of tried.result.notices) execution.out.raw(notice)
+  takeNotices(execution, tried.result)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog
   for (const { table, change } of rewritten) {

@@ -2,7 +2,7 @@
 import type { Datum } from '#engine/columnar/column.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import type { BoundStatement, Evaluation, TableLoad } from '#postgres/contract.js'
+import type { BoundStatement, Evaluation, SessionSettings, TableLoad } from '#postgres/contract.js'
 
 export function evaluationOf(
   execution: Execution,
@@ -12,13 +12,31 @@ export function evaluationOf(
   const { transaction } = execution
   return {
     statement,
-    settings: execution.settings.session(),
+    settings: withProcesses(execution),
     pendingDdl: transaction.pendingDdl,
     loads,
     sequences: [],
     sessionSequences: execution.memory.sessionSequences,
     transactionStartMs: transaction.kind === 'explicit' ? transaction.startMs : undefined,
     captureTables: [],
+  }
+}
+
+const signals = /\bpg_(cancel|terminate)_backend\b/i
+
+/**
+ * For elanus.signal_session(): which processes there are. As a setting, not as rows, so that the statement runs in the
+ * catalog: every evaluator may be busy with what is to be cancelled.
+ */
+function withProcesses(execution: Execution): SessionSettings {
+  const session = execution.settings.session()
+  if (!signals.test(execution.parsed.sql)) return session
+  const processes = execution.environment.sessions.entries().map((entry) => entry.processId)
+  const list = processes.join(',')
+  return {
+    ...session,
+    gucs: new Map([...session.gucs, ['elanus.processes', list]]),
+    key: `${session.key}\u0003${list}`,
   }
 }
 

@@ -33,6 +33,7 @@ import {
 } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { wireFields } from '#nodes/proxy/statements/rows-result.js'
+import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type { EvaluationResult, TableChange, TableInfo } from '#postgres/contract.js'
@@ -47,7 +48,7 @@ export async function modify(execution: Execution): Promise<Result> {
   }
   const prepared = await prepareModify(execution)
   const result = await runModify(execution, prepared)
-  for (const notice of result.notices) execution.out.raw(notice)
+  takeNotices(execution, result)
   const returnsRows = prepared.description.fields.length > 0
   return {
     fields: returnsRows ? wireFields(prepared, execution.bound.resultFormats) : undefined,

@@ -13,9 +13,11 @@ import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { search } from '#nodes/proxy/statements/search.js'
+import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import { parseStatements } from '#postgres/classify.js'
+import type { PlanNode } from '#postgres/contract.js'
 
 export async function select(execution: Execution): Promise<Result> {
   const prepared = await preparePlan(execution)
@@ -44,14 +46,36 @@ async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promis
   const { environment, bound, context } = execution
   const live = environment.live.readBy(prepared.explained, bound.sql)
   const loads = live.length === 0 ? [] : await environment.live.loads(live, environment)
+  const elsewhere = loads.length > 0 || mayTakeLong(prepared.explained, bound.sql)
   const result = await withSequences(execution, async (sequences) => {
     const evaluation = { ...evaluationOf(execution, bound, loads), sequences }
-    return loads.length === 0
-      ? environment.postgres.catalogQuery(evaluation, context)
-      : environment.postgres.evaluate(evaluation, context)
+    return elsewhere
+      ? environment.postgres.evaluate(evaluation, context)
+      : environment.postgres.catalogQuery(evaluation, context)
   })
-  for (const notice of result.notices) execution.out.raw(notice)
+  takeNotices(execution, result)
   return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
+}
+
+const computing: ReadonlySet<string> = new Set([
+  'Function Scan',
+  'ProjectSet',
+  'Recursive Union',
+  'Nested Loop',
+  'Hash Join',
+])
+
+/** Computes rather than looks up: kept out of the one catalog instance, which every statement of every session needs. */
+function mayTakeLong(explained: PlanNode, sql: string): boolean {
+  let relations = false
+  let computes = sql.includes('pg_sleep')
+  const look = (node: PlanNode): void => {
+    if (node['Relation Name'] !== undefined) relations = true
+    if (computing.has(node['Node Type'])) computes = true
+    for (const child of node.Plans ?? []) look(child)
+  }
+  look(explained)
+  return computes && !relations
 }
 
 /** Runs the sub-selects, then the statement with their values as further parameters. */

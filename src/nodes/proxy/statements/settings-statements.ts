@@ -4,7 +4,14 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
-import { isColumnFree, toExpression, toSql, typeReference } from '#nodes/proxy/plan/expression.js'
+import {
+  type Expression,
+  isColumnFree,
+  quoteIdentifier,
+  toExpression,
+  toSql,
+  typeReference,
+} from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { isNativeSetting, judgeNativeSetting } from '#nodes/proxy/session/settings.js'
 import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
@@ -185,6 +192,10 @@ export async function applySetConfig(execution: Execution): Promise<void> {
   })
   for (const call of calls) {
     const args = ((call['args'] ?? []) as readonly unknown[]).map(toExpression)
+    if (args.length === 3 && !args.every(isColumnFree) && calls.length === 1) {
+      await applyPerRow(execution, args)
+      continue
+    }
     if (args.length !== 3 || !args.every(isColumnFree)) {
       throw notSupported('set_config() with arguments that depend on rows is not supported')
     }
@@ -201,6 +212,38 @@ export async function applySetConfig(execution: Execution): Promise<void> {
       decoder.decode(name).toLowerCase(),
       decoder.decode(value),
       local?.[0] === 1,
+    )
+  }
+}
+
+/** SELECT set_config(name, 'x', false) FROM pg_settings WHERE …, as pg_dump has it: a call for each row. */
+async function applyPerRow(execution: Execution, args: readonly Expression[]): Promise<void> {
+  const { parsed, bound } = execution
+  const from =
+    /^\s*select\s+(?:pg_catalog\.)?set_config\s*\([^()]*\)(?:\s+as\s+\w+)?\s+(?=from\s)/i.exec(
+      parsed.sql,
+    )
+  const known = args.every((argument) => argument.kind === 'column' || isColumnFree(argument))
+  if (from === null || !known) {
+    throw notSupported('set_config() with arguments that depend on rows is not supported')
+  }
+  const list = args.map((argument) =>
+    argument.kind === 'column'
+      ? `${quoteIdentifier(argument.name)}::text`
+      : `(${toSql(argument)})::text`,
+  )
+  const sql = `SELECT ${list.join(', ')} ${parsed.sql.slice(from[0].length)}`
+  const result = await execution.environment.postgres.catalogQuery(
+    evaluationOf(execution, { ...bound, sql, resultFormats: [] }, []),
+    execution.context,
+  )
+  for (const [name, value, local] of [...dataRows(result)]) {
+    if (!name || !value) continue
+    await setSetting(
+      execution,
+      decoder.decode(name).toLowerCase(),
+      decoder.decode(value),
+      local?.[0] === 0x74,
     )
   }
 }
