@@ -12,7 +12,7 @@ import { startDataNode } from '#nodes/data/data-node.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
-import { openStreamingNode } from '#nodes/streaming/node.js'
+import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import { openPostgres } from '#postgres/open.js'
 import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
 import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
@@ -71,7 +71,7 @@ export async function assembleStandalone(
     threads: config.threads,
     verifyChecksums: false,
   })
-  const streaming = await openStreamingNode({
+  const streaming = await openReopeningStreamingNode({
     wal,
     logChannel: 'log-0',
     coordinator,

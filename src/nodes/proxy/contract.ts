@@ -1,7 +1,7 @@
 /** The proxy: turns connections into sessions, statements into plans, plans into fragments, parts into rows. */
 import type { OpenSession } from '#net/pgwire/session.js'
 
-export interface Proxy {
+export interface ProxyNode {
   readonly openSession: OpenSession
   /** SCRAM verifier of a role: undefined when the role has no password or does not exist. */
   passwordVerifier(user: string): Promise<string | undefined>

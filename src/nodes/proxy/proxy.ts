@@ -5,7 +5,7 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import type { Proxy } from '#nodes/proxy/contract.js'
+import type { ProxyNode } from '#nodes/proxy/contract.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
@@ -35,7 +35,7 @@ export interface ProxyOptions {
   readonly createUnknownUsers: boolean
 }
 
-export async function openProxy(options: ProxyOptions): Promise<Proxy> {
+export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   const environment: ProxyEnvironment = {
     postgres: options.postgres,
     streaming: options.streaming,
@@ -51,6 +51,7 @@ export async function openProxy(options: ProxyOptions): Promise<Proxy> {
     ddlLock: new Mutex(),
   }
   await putTables(environment)
+  await environment.sequences.forgetUnknown(environment.postgres.catalog().sequences)
   const openSession: OpenSession = async (request) => {
     checkRequest(request)
     if (!environment.postgres.catalog().roles.has(request.user)) {

@@ -12,6 +12,7 @@ import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
+import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
 import type { ChannelWrite } from '#nodes/streaming/contract.js'
 import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
@@ -91,7 +92,7 @@ function channelWrites(
     const table = catalog.tables.get(tableId)
     // Dropped in this very transaction: its rows go with it.
     if (overlay.isEmpty || table === undefined) continue
-    const routed = routeBatches(table, overlay.batches())
+    const routed = routeBatches(table, ownBatches(table, overlay))
     writes.push({
       tableId,
       shard: 0,

@@ -42,7 +42,7 @@ import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { type ParsedStatement, parseStatements } from '#postgres/classify.js'
-import type { BoundStatement, Description } from '#postgres/contract.js'
+import type { BoundStatement, CatalogSnapshot, Description } from '#postgres/contract.js'
 
 /** Statements whose parameters and columns PostgreSQL describes. */
 const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
@@ -135,12 +135,15 @@ export class ProxySession implements Session {
 
   async #commit(context: Context): Promise<void> {
     const transaction = this.#transaction
+    const before =
+      transaction.pendingDdl.length > 0 ? this.#environment.postgres.catalog() : undefined
     try {
       await commitTransaction(transaction, this.#environment, context, this.#memory.processId)
     } catch (error) {
       await this.#rollback()
       throw error
     }
+    await this.#forgetSequences(before, this.#environment.postgres.catalog())
     this.#settings.endTransaction()
     await this.#end(transaction)
     for (const done of transaction.atCommit) done()
@@ -151,7 +154,14 @@ export class ProxySession implements Session {
     for (const { rows } of transaction.staged) await rows.abort()
     if (transaction.kind === 'explicit' && this.#beforeBlock !== undefined)
       this.#settings.restore(this.#beforeBlock)
+    await this.#forgetSequences(transaction.catalog, this.#environment.postgres.catalog())
     await this.#end(transaction)
+  }
+
+  async #forgetSequences(gone: CatalogSnapshot | undefined, kept: CatalogSnapshot): Promise<void> {
+    if (gone === undefined) return
+    const oids = [...gone.sequences.keys()].filter((oid) => !kept.sequences.has(oid))
+    if (oids.length > 0) await this.#environment.sequences.forget(oids)
   }
 
   async #end(transaction: Transaction): Promise<void> {

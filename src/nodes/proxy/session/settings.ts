@@ -60,7 +60,7 @@ export type Values = ReadonlyMap<string, string>
 export class Settings {
   readonly user: string
   readonly #processId: number
-  #values: Map<string, string>
+  readonly #values: Map<string, string>
   /** SET LOCAL: these names return to the value held here when the transaction ends. */
   #localUndo = new Map<string, string | undefined>()
   #session: SessionSettings | undefined

@@ -8,9 +8,13 @@ import type { ColumnBatch } from '#engine/columnar/column.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
 
-/** Rows in all columns of the table, in the order of TableInfo.columns without virtual ones. */
-interface OverlayBatch {
+/** Rows in the columns that the table had when they were written: later DDL of the transaction may have changed it. */
+export interface OwnBatch {
   readonly batch: ColumnBatch
+  readonly attnums: readonly number[]
+}
+
+interface OverlayBatch extends OwnBatch {
   /** Rows that a later statement of the transaction removed. */
   readonly removed: ReadonlySet<number>
 }
@@ -36,18 +40,19 @@ export class TableOverlay {
   }
 
   /** Live rows, oldest first. */
-  batches(): readonly ColumnBatch[] {
-    return this.#batches.flatMap(({ batch, removed }) => {
-      if (removed.size === 0) return [batch]
+  batches(): readonly OwnBatch[] {
+    return this.#batches.flatMap(({ batch, attnums, removed }) => {
+      if (removed.size === 0) return [{ batch, attnums }]
       if (removed.size === batch.rowCount) return []
       const rows: number[] = []
       for (let row = 0; row < batch.rowCount; row += 1) if (!removed.has(row)) rows.push(row)
-      return [takeRows(batch, Uint32Array.from(rows))]
+      return [{ batch: takeRows(batch, Uint32Array.from(rows)), attnums }]
     })
   }
 
-  insert(batch: ColumnBatch): void {
-    if (batch.rowCount > 0) this.#batches = [...this.#batches, { batch, removed: new Set() }]
+  insert(batch: ColumnBatch, attnums: readonly number[]): void {
+    if (batch.rowCount > 0)
+      this.#batches = [...this.#batches, { batch, attnums, removed: new Set() }]
   }
 
   deleteStored(rowIds: Iterable<number>): void {
@@ -73,7 +78,7 @@ export class TableOverlay {
         live += 1
       }
       base += live
-      return { batch, removed }
+      return { ...entry, removed }
     })
   }
 
@@ -201,7 +206,7 @@ export class Transaction {
 
   /** @returns the settings saved with it; undefined if there is no such savepoint. The savepoint stays. */
   rollbackTo(name: string): { readonly settings: unknown } | undefined {
-    const index = this.savepoints.findLastIndex((savepoint) => savepoint.name === name)
+    const index = this.savepoints.findLastIndex((candidate) => candidate.name === name)
     const savepoint = this.savepoints[index]
     if (savepoint === undefined) return undefined
     this.savepoints.length = index + 1

@@ -20,7 +20,6 @@ import {
 import { runUntilSettled, targetTables } from '#nodes/proxy/statements/modify.js'
 import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
-import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { TableColumn, TableInfo } from '#postgres/contract.js'
 
 /** Input is parsed in blocks of about this size: large enough to amortise a call, small enough to overlap with the log. */
@@ -67,6 +66,7 @@ async function copyNatively(
     transaction.kind === 'implicit' && !transaction.hasWrites(table.oid)
       ? await environment.streaming.stage(table.oid, 0)
       : undefined
+  const stored = storedColumns(table).map((column) => column.attnum)
   const progress = environment.progress.begin('copy from', execution.memory.processId, table)
   let total = 0
   let bytes = 0
@@ -80,7 +80,7 @@ async function copyNatively(
       } else {
         const conflict = await findConflict(execution, table, batch, [])
         if (conflict !== undefined) throw conflictError(table, conflict, execution.settings)
-        transaction.overlay(table.oid).insert(batch)
+        transaction.overlay(table.oid).insert(batch, stored)
       }
       total += batch.rowCount
       bytes += block.consumed

@@ -7,7 +7,7 @@ import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { decodeTuples } from '#nodes/proxy/statements/modify.js'
-import { type LoadedRows, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
+import { type LoadedRows, storedColumns, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
@@ -48,7 +48,10 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
     if (after === undefined) continue
     const overlay = transaction.overlay(table.oid)
     overlay.truncate()
-    overlay.insert(await decodeTuples(change, after))
+    overlay.insert(
+      await decodeTuples(change, after),
+      storedColumns(after).map((column) => column.attnum),
+    )
   }
   return tried.result.commandTag
 }

@@ -16,7 +16,10 @@ export function evaluationOf(
     pendingDdl: transaction.pendingDdl,
     loads,
     sequences: [],
-    sessionSequences: execution.memory.sessionSequences,
+    // A sequence that was dropped, or whose creation was rolled back, may have left its OID to something else.
+    sessionSequences: execution.memory.sessionSequences.filter(({ oid }) =>
+      execution.catalog.sequences.has(oid),
+    ),
     transactionStartMs: transaction.kind === 'explicit' ? transaction.startMs : undefined,
     captureTables: [],
   }

@@ -401,7 +401,10 @@ function keepChanges(
     const overlay = execution.transaction.overlay(change.table.oid)
     overlay.deleteOwn(removedOwn(change, loaded))
     overlay.deleteStored(removedRowIds(change, loaded))
-    overlay.insert(change.inserted)
+    overlay.insert(
+      change.inserted,
+      storedColumns(change.table).map((column) => column.attnum),
+    )
   }
 }
 

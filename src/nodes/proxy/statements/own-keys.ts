@@ -3,6 +3,7 @@ import type { ColumnBatch } from '#engine/columnar/column.js'
 import { encodeKey, keyHasNull } from '#engine/columnar/key.js'
 import type { KeyConstraint } from '#engine/columnar/schema.js'
 import type { TableOverlay } from '#nodes/proxy/session/transaction.js'
+import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
 
@@ -47,7 +48,7 @@ function keysOf(table: TableInfo, overlay: TableOverlay): ReadonlyMap<number, Se
     }
     remembered.set(overlay, known)
   }
-  const batches = overlay.batches()
+  const batches = ownBatches(table, overlay)
   for (const batch of batches.slice(known.batchCount)) {
     for (const key of table.keys) {
       for (const [, text] of keyTexts(table, key, batch)) known.keys.get(key.indexOid)?.add(text)
@@ -64,7 +65,7 @@ function keysWithout(
 ): ReadonlyMap<number, Set<string>> {
   const keys = new Map(table.keys.map((key) => [key.indexOid, new Set<string>()]))
   let base = 0
-  for (const batch of overlay.batches()) {
+  for (const batch of ownBatches(table, overlay)) {
     for (const key of table.keys) {
       for (const [row, text] of keyTexts(table, key, batch)) {
         if (!removed.has(base + row)) keys.get(key.indexOid)?.add(text)

@@ -4,8 +4,7 @@
 import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { concatBatches } from '#engine/columnar/batch.js'
-import type { Column, ColumnBatch, Datum } from '#engine/columnar/column.js'
-import { createColumnBuilder } from '#engine/columnar/column-builder.js'
+import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import type { ScanFragment, SegmentReport } from '#engine/plan/fragment.js'
@@ -14,6 +13,7 @@ import { arrayElements, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { added, ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import type { TableColumn, TableInfo, TableLoad } from '#postgres/contract.js'
 
 /** Rows of one table, in the columns asked for; the transaction's own rows come last. */
@@ -98,15 +98,9 @@ function withMissing(
   attnums: readonly number[],
   table: TableInfo,
 ): ColumnBatch {
-  const columns = attnums.map((attnum): Column => {
-    const at = output.indexOf(attnum)
-    const present = batch.columns[at]
-    if (at >= 0 && present !== undefined) return present
-    const column = table.columns.find((candidate) => candidate.attnum === attnum)
-    const builder = createColumnBuilder(column?.kind ?? 'bytes', column?.width ?? 0, batch.rowCount)
-    for (let row = 0; row < batch.rowCount; row += 1) builder.appendDatum(column?.missing ?? null)
-    return builder.finish()
-  })
+  const columns = attnums.map(
+    (attnum) => batch.columns[output.indexOf(attnum)] ?? added(table, attnum, batch.rowCount),
+  )
   return { rowCount: batch.rowCount, columns }
 }
 
@@ -117,16 +111,7 @@ export function readOwn(
   attnums: readonly number[],
 ): readonly ColumnBatch[] {
   const overlay = execution.transaction.overlays.get(table.oid)
-  if (overlay === undefined || overlay.rowCount === 0) return []
-  const stored = storedColumns(table)
-  const positions = attnums.map((attnum) => stored.findIndex((column) => column.attnum === attnum))
-  return overlay.batches().map((batch) => ({
-    rowCount: batch.rowCount,
-    columns: positions.flatMap((position) => {
-      const column = batch.columns[position]
-      return column === undefined ? [] : [column]
-    }),
-  }))
+  return overlay === undefined || overlay.rowCount === 0 ? [] : ownBatches(table, overlay, attnums)
 }
 
 /** Everything that the scan's native condition lets through (a superset of what the statement will see). */

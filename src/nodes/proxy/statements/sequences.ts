@@ -66,7 +66,7 @@ export class Sequences {
       if (counter !== undefined) return counter.mutex.run(() => enter(index + 1))
       const { value, states } = await use(counters.map((entry) => entry.state))
       for (const state of states) {
-        const at = ordered.findIndex((info) => info.oid === state.oid)
+        const at = ordered.findIndex((candidate) => candidate.oid === state.oid)
         const info = ordered[at]
         const target = counters[at]
         if (info !== undefined && target !== undefined) await this.#advance(info, target, state)
@@ -94,6 +94,21 @@ export class Sequences {
       }
       return { value: values, states: [{ oid: info.oid, lastValue, isCalled }] }
     })
+  }
+
+  /** Dropped, or its creation rolled back: its OID may come again as another sequence. */
+  async forget(oids: Iterable<number>): Promise<void> {
+    for (const oid of oids) {
+      this.#counters.delete(oid)
+      await this.#coordinator.putSetting(`sequence/${oid}`, undefined)
+    }
+  }
+
+  /** At start: what a crash has left of sequences that never came to be. */
+  async forgetUnknown(known: ReadonlyMap<number, SequenceInfo>): Promise<void> {
+    const stored = await this.#coordinator.listSettings('sequence/')
+    const oids = stored.map(({ key }) => Number(key.slice('sequence/'.length)))
+    await this.forget(oids.filter((oid) => !known.has(oid)))
   }
 
   /** An orderly stop: what was leased and not used is given back. */
