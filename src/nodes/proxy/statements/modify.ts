@@ -164,11 +164,12 @@ export async function runUntilSettled(
         ),
       )
       const changes = await toChanges(result, capture)
-      const unseen = await conflictingRows(execution, changes, loaded, readAt)
-      return { result, changes, unseen }
+      return { result, changes, ...(await conflictingRows(execution, changes, loaded, readAt)) }
     })
     if (outcome.unseen.length === 0) {
       if (!(await lockRemoved(execution, outcome.changes, rows, readAt))) return undefined
+      // Only now: a key may be taken by the next version of a row that another transaction has just changed.
+      if (outcome.violation !== undefined) throw outcome.violation
       await checkReferences(execution, outcome.changes)
       keepChanges(execution, outcome.changes, rows)
       return outcome.result
@@ -194,6 +195,7 @@ type Attempt = {
   readonly result: EvaluationResult
   readonly changes: readonly CapturedChange[]
   readonly unseen: readonly LoadedRows[]
+  readonly violation: DatabaseError | undefined
 }
 
 /** Sequence values used by an attempt that is run again are given back: the second run draws them anew. */
@@ -247,14 +249,14 @@ export async function decodeTuples(
 
 /**
  * Rows that hold a unique key of a new row without having been loaded. For an upsert they must be seen and the statement
- * run again; for anything else they are a violation. @throws 23505
+ * run again; for anything else they are a violation (23505).
  */
 async function conflictingRows(
   execution: Execution,
   changes: readonly CapturedChange[],
   loaded: readonly LoadedRows[],
   readAt: Timestamp,
-): Promise<readonly LoadedRows[]> {
+): Promise<Pick<Attempt, 'unseen' | 'violation'>> {
   const upsert = isUpsert(execution)
   const unseen: LoadedRows[] = []
   for (const change of changes) {
@@ -270,7 +272,9 @@ async function conflictingRows(
     )
     if (conflict === undefined) continue
     const seen = conflict.rowId < 0 || rows?.rowIds.includes(conflict.rowId) === true
-    if (!upsert || seen) throw conflictError(change.table, conflict, execution.settings)
+    if (!upsert || seen) {
+      return { unseen: [], violation: conflictError(change.table, conflict, execution.settings) }
+    }
     const attnums = storedColumns(change.table).map((column) => column.attnum)
     unseen.push(
       await loadRows(execution, change.table, attnums, readAt, {
@@ -278,7 +282,7 @@ async function conflictingRows(
       }),
     )
   }
-  return unseen
+  return { unseen, violation: undefined }
 }
 
 function removedRowIds(change: CapturedChange, rows: LoadedRows | undefined): readonly number[] {
