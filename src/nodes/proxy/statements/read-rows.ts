@@ -3,7 +3,6 @@
  */
 import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import { concatBatches } from '#engine/columnar/batch.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
@@ -294,8 +293,4 @@ export async function loadTables(
     loaded.push(await loadRows(execution, first.table, attnums, readAt, { filter: either }))
   }
   return loaded
-}
-
-export function oneBatch(batches: readonly ColumnBatch[]): ColumnBatch | undefined {
-  return batches.length <= 1 ? batches[0] : concatBatches(batches)
 }
