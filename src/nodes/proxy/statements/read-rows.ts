@@ -74,18 +74,23 @@ export async function* readStored(
       },
       execution.context,
     )
-    for (;;) {
-      const next = await scan.next()
-      if (next.done === true) {
-        options.onSegments?.(next.value.segments)
-        break
+    try {
+      for (;;) {
+        const next = await scan.next()
+        if (next.done === true) {
+          options.onSegments?.(next.value.segments)
+          break
+        }
+        const { rowIds, batch } = next.value
+        yield {
+          rowIds,
+          batch:
+            output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
+        }
       }
-      const { rowIds, batch } = next.value
-      yield {
-        rowIds,
-        batch:
-          output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
-      }
+    } finally {
+      // Whoever stops reading early (LIMIT, an error, a closed cursor) lets the view go.
+      await scan.return({ segments: [] })
     }
   }
 }
