@@ -7,7 +7,8 @@ export function toTableSchema(table: TableInfo, version: number): TableSchema {
   return {
     tableId: table.oid,
     // PostgreSQL gives a table a new file when it rewrites its rows; the first file has the table's own OID.
-    incarnation: table.fileNumber === undefined || table.fileNumber === table.oid ? 0 : table.fileNumber,
+    incarnation:
+      table.fileNumber === undefined || table.fileNumber === table.oid ? 0 : table.fileNumber,
     version,
     schemaName: table.schemaName,
     name: table.name,
