@@ -9,10 +9,9 @@ const end = '<!-- /settings -->'
 const readme = readFileSync(path, 'utf8')
 const [before = '', rest = ''] = readme.split(begin)
 const after = rest.slice(rest.indexOf(end))
-const rows = listSettings({ memoryBytes: 16 * 2 ** 30, processorCount: 8 }).map(
+const rows = listSettings({ processorCount: 8 }).map(
   ({ name, flag, variable, meaning, defaultText }) => {
     const ofMachine: Readonly<Record<string, string>> = {
-      memoryLimit: 'half of the memory',
       threads: 'processors',
     }
     const shown = ofMachine[name] ?? (defaultText === undefined ? '' : `\`${defaultText}\``)

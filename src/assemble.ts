@@ -1,18 +1,23 @@
 /** The only place that names adapters: every kind of node in one process, over the embedded log, meta store and objects. */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import type { Config } from '#config.js'
 import { native } from '#engine/index/native.js'
 import { openHttpServer } from '#net/http/server.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import { openPgServer } from '#net/pgwire/server.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { startDataNode } from '#nodes/data/data-node.js'
+import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
+import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
+import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
 import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
 import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
@@ -31,8 +36,10 @@ export interface Standalone {
 export interface StandaloneEvents {
   /** Something failed in a way that only a restart mends: acknowledged writes are in the log. */
   readonly fatal: (error: unknown) => void
-  /** Worth a line in the log. */
+  /** A defect: a client was told XX000. */
   readonly problem: (what: string, error: unknown) => void
+  /** Failed and is tried again. */
+  readonly retry: (what: string, error: unknown) => void
 }
 
 const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
@@ -47,13 +54,8 @@ export async function assembleStandalone(
   events: StandaloneEvents,
 ): Promise<Standalone> {
   const runtime = systemRuntime
-  const lock = await acquireDataDirectoryLock(config.data)
-  const [wal, meta, objects] = await Promise.all([
-    openEmbeddedWal(join(config.data, 'log'), runtime),
-    openEmbeddedMeta(join(config.data, 'meta')),
-    openDirectoryObjects(join(config.data, 'objects')),
-  ])
-  const coordinator = await openCoordinator({ meta, runtime })
+  const stores = await openStores(config, runtime)
+  const coordinator = await openCoordinator({ meta: stores.meta, runtime })
   const ddlLog = await coordinator.ddlLog()
   // The catalog starts in its worker while the log is replayed here.
   const openingPostgres = openPostgres({
@@ -62,6 +64,60 @@ export async function assembleStandalone(
     evaluatorCount: config.evaluators,
   })
   openingPostgres.catch(() => {})
+  const engine = await openEngine(config, stores, coordinator, events)
+  const postgres = await openingPostgres
+  await settleRecoveredDdl(ddlLog.length, engine.streaming, coordinator, postgres)
+  const proxy = await openProxy({
+    postgres,
+    streaming: engine.streaming,
+    coordinator,
+    runtime,
+    createUnknownUsers: config.auth === 'trust',
+  })
+  const listeners = await listen(config, proxy, events)
+  return {
+    host: listeners.host,
+    port: listeners.port,
+    httpPort: listeners.httpPort,
+    async stop() {
+      await listeners.stop()
+      await proxy.stop()
+      await engine.stop()
+      await postgres.close()
+      await coordinator.stop()
+      await stores.close()
+    },
+  }
+}
+
+async function openStores(config: Config, runtime: Runtime) {
+  const lock = await acquireDataDirectoryLock(config.data)
+  const [wal, meta, objects] = await Promise.all([
+    openEmbeddedWal(join(config.data, 'log'), runtime),
+    openEmbeddedMeta(join(config.data, 'meta')),
+    openDirectoryObjects(join(config.data, 'objects')),
+  ])
+  return {
+    wal,
+    meta,
+    objects,
+    async close() {
+      await Promise.all([wal.close(), meta.close(), objects.close()])
+      await lock.release()
+    },
+  }
+}
+
+type Stores = Awaited<ReturnType<typeof openStores>>
+
+/** Query, data and streaming node; the last replays the log. */
+async function openEngine(
+  config: Config,
+  { wal, objects }: Stores,
+  coordinator: Coordinator,
+  events: StandaloneEvents,
+) {
+  const runtime = systemRuntime
   const queryNode = startQueryNode({ native, objects, runtime, verifyChecksums: false })
   const dataNode = await startDataNode({
     native,
@@ -80,12 +136,27 @@ export async function assembleStandalone(
     native,
     runtime,
     limits: { segmentBytesMax: config.sealBytes },
-    onBackgroundError: (error) =>
-      events.problem('background work failed and is tried again', error),
+    onBackgroundError: (error) => events.retry('background work failed and is tried again', error),
     onFailure: events.fatal,
   })
-  const postgres = await openingPostgres
-  let version = ddlLog.length
+  return {
+    streaming,
+    async stop() {
+      await streaming.stop()
+      await queryNode.stop()
+      await dataNode.stop()
+    },
+  }
+}
+
+/** DDL whose commit is in the log but did not reach the coordinator's DDL log before the process ended. */
+async function settleRecoveredDdl(
+  loggedCount: number,
+  streaming: LocalStreamingNode,
+  coordinator: Coordinator,
+  postgres: Postgres,
+): Promise<void> {
+  let version = loggedCount
   for (const { timestamp, ddl } of streaming.recoveredDdl) {
     const batch = decodeDdlBatch(ddl)
     if (batch.version === version) {
@@ -95,17 +166,13 @@ export async function assembleStandalone(
     }
     await streaming.settleDdl(timestamp)
   }
-  const proxy = await openProxy({
-    postgres,
-    streaming,
-    coordinator,
-    runtime,
-    createUnknownUsers: config.auth === 'trust',
-  })
+}
+
+async function listen(config: Config, proxy: ProxyNode, events: StandaloneEvents) {
   const server = await openPgServer({
     host: config.host,
     port: config.port,
-    runtime,
+    runtime: systemRuntime,
     connectionsMax: config.maxConnections,
     authenticate: async (user) =>
       config.auth === 'trust'
@@ -131,14 +198,6 @@ export async function assembleStandalone(
     async stop() {
       await http?.close()
       await server.stop(drainDeadlineMs)
-      await proxy.stop()
-      await streaming.stop()
-      await queryNode.stop()
-      await dataNode.stop()
-      await postgres.close()
-      await coordinator.stop()
-      await Promise.all([wal.close(), meta.close(), objects.close()])
-      await lock.release()
     },
   }
 }

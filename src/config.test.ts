@@ -10,7 +10,7 @@ import {
   readBootstrapPassword,
 } from '#config.js'
 
-const machine = { memoryBytes: 8 * 2 ** 30, processorCount: 4 }
+const machine = { processorCount: 4 }
 
 function configOf(args: readonly string[], environment: Record<string, string> = {}): Config {
   const parsed = parseConfig(args, environment, machine)
@@ -31,7 +31,6 @@ describe('configuration', () => {
       password: undefined,
       maxConnections: 100,
       logLevel: 'info',
-      memoryLimit: 4 * 2 ** 30,
       threads: 4,
       evaluators: 2,
       sealBytes: 512 * 2 ** 20,
@@ -56,9 +55,9 @@ describe('configuration', () => {
     [['--port'], '--port needs a value: --port PORT'],
     [['--prot', '1'], 'unknown argument "--prot"'],
     [['start'], 'unknown argument "start"'],
-    [['--log-level', 'loud'], '--log-level: "loud" is none of error, warn, info, debug'],
-    [['--memory-limit', 'much'], '--memory-limit: "much" is not a size such as 512MB or 2GB'],
-    [['--memory-limit', '1MB'], '--memory-limit: 1MB is too small, the least is 64MB'],
+    [['--log-level', 'loud'], '--log-level: "loud" is none of error, warn, info'],
+    [['--seal-bytes', 'much'], '--seal-bytes: "much" is not a size such as 512MB or 2GB'],
+    [['--seal-bytes', '1kB'], '--seal-bytes: 1kB is too small, the least is 1MB'],
     [['--password', 'secret'], '--password would show in the list of processes'],
     [['--data', ''], '--data: must not be empty'],
   ])('says what is wrong with %j', (args, message) => {

@@ -109,12 +109,10 @@ function choice<const T extends string>(
 
 /** What defaults depend on. */
 export interface Machine {
-  readonly memoryBytes: number
   readonly processorCount: number
 }
 
 function settingsFor(machine: Machine) {
-  const mebibytes = Math.max(256, Math.floor(machine.memoryBytes / 2 / 2 ** 20))
   return {
     data: text('./data', 'DIR', 'where log, meta store and objects lie; made if absent'),
     host: text(
@@ -140,13 +138,8 @@ function settingsFor(machine: Machine) {
     ),
     logLevel: choice(
       'info',
-      ['error', 'warn', 'info', 'debug'],
-      'what is written to standard error',
-    ),
-    memoryLimit: bytes(
-      `${mebibytes}MB`,
-      64 * 2 ** 20,
-      'rows and indexes in memory; beyond it indexes stay in mapped files and writers wait',
+      ['error', 'warn', 'info'],
+      'least severe lines that are written to standard error',
     ),
     threads: integer(
       String(Math.max(1, machine.processorCount)),

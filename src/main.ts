@@ -1,11 +1,10 @@
 /** `elanus start`: the server in this process, until a signal ends it. */
-import { availableParallelism, totalmem } from 'node:os'
+import { availableParallelism } from 'node:os'
 import { assembleStandalone, storePassword } from '#assemble.js'
 import { type Config, ConfigError, parseConfig, readBootstrapPassword } from '#config.js'
 
 export async function main(args: readonly string[]): Promise<void> {
   const parsed = parseConfig(args, process.env, {
-    memoryBytes: totalmem(),
     processorCount: availableParallelism(),
   })
   if (parsed.kind === 'help') {
@@ -13,18 +12,23 @@ export async function main(args: readonly string[]): Promise<void> {
     return
   }
   const { config } = parsed
+  const log = openLog(config.logLevel)
+  // The add-on reads it when its pool starts.
   process.env['ELANUS_NATIVE_THREADS'] ??= String(config.threads)
   await preparePassword(config)
   const server = await assembleStandalone(config, {
-    problem: (what, error) => log(`${what}: ${describe(error)}`),
+    problem: (what, error) => log('error', `${what}: ${describe(error)}`),
+    retry: (what, error) => log('warn', `${what}: ${describe(error)}`),
     fatal: (error) => {
       // Acknowledged writes are in the log; the next start reads them.
-      log(`stopping after a failure of the log: ${describe(error)}`)
-      endNow()
+      log('error', `stopping after a failure of the log: ${describe(error)}`)
+      process.exit(1)
     },
   })
-  stopOnSignal(server)
-  if (server.httpPort !== undefined) log(`http://${server.host}:${server.httpPort}/metrics`)
+  stopOnSignal(server, log)
+  if (server.httpPort !== undefined) {
+    log('info', `http://${server.host}:${server.httpPort}/metrics`)
+  }
   process.stdout.write(
     `Elanus is ready: psql -h ${server.host} -p ${server.port} -U ${config.user} postgres\n`,
   )
@@ -40,7 +44,7 @@ async function preparePassword(config: Config): Promise<void> {
   await storePassword(config.data, config.user, password)
 }
 
-function stopOnSignal(server: { stop(): Promise<void> }): void {
+function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) {
@@ -49,10 +53,11 @@ function stopOnSignal(server: { stop(): Promise<void> }): void {
       return
     }
     stopping = true
+    log('info', 'stopping: idle clients go, transactions may end')
     server.stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log(`could not stop in order: ${describe(error)}`)
+        log('error', `could not stop in order: ${describe(error)}`)
         endNow()
       },
     )
@@ -69,8 +74,16 @@ function endNow(): void {
   process.kill(process.pid, 'SIGKILL')
 }
 
-function log(line: string): void {
-  process.stderr.write(`${new Date().toISOString()} ${line}\n`)
+/** Least severe last: a level writes itself and what stands before it. */
+const levels = ['error', 'warn', 'info'] as const
+type Level = (typeof levels)[number]
+type Log = (level: Level, line: string) => void
+
+function openLog(least: Level): Log {
+  return (level, line) => {
+    if (levels.indexOf(level) > levels.indexOf(least)) return
+    process.stderr.write(`${new Date().toISOString()} ${level} ${line}\n`)
+  }
 }
 
 function describe(error: unknown): string {

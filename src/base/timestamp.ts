@@ -21,7 +21,3 @@ export function timestampFrom(unixMs: number, counter: number): Timestamp {
 export function timestampToUnixMs(timestamp: Timestamp): number {
   return Math.floor(timestamp / countersPerMs) + timestampEpochMs
 }
-
-export function timestampSuccessor(timestamp: Timestamp): Timestamp {
-  return (timestamp + 1) as Timestamp
-}

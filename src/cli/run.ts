@@ -41,7 +41,5 @@ function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error instanceof ConfigError) return error.message
   // Connection errors to several addresses have no message of their own.
-  const inner =
-    error instanceof AggregateError ? error.errors.map(explain).join('; ') : error.message
-  return process.env['ELANUS_LOG_LEVEL'] === 'debug' ? (error.stack ?? inner) : inner
+  return error instanceof AggregateError ? error.errors.map(explain).join('; ') : error.message
 }

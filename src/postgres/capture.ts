@@ -17,6 +17,8 @@ export interface CaptureBase {
   readonly tableName: string
   /** Addresses of the loaded rows in the order of the load, rising. */
   readonly loaded: readonly number[]
+  /** The statement may give the table a new file (ALTER TABLE): addresses then mean nothing. */
+  readonly rewritable: boolean
 }
 
 /** After loading, before the statement. */
@@ -25,6 +27,7 @@ export function captureBase(
   tableOid: number,
   tableName: string,
   rowCount: number,
+  rewritable: boolean,
 ): CaptureBase {
   const loaded =
     rowCount === 0 ? [] : readAddresses(embedded, `SELECT ctid FROM ONLY ${loaderOf(tableOid)}`)
@@ -33,7 +36,7 @@ export function captureBase(
     loaded.length === rowCount && (rowCount === 0 || loaded[0] === firstAddress),
     () => `table ${tableOid}: ${loaded.length} of ${rowCount} rows, from ${loaded[0]}`,
   )
-  return { tableOid, tableName, loaded }
+  return { tableOid, tableName, loaded, rewritable }
 }
 
 /** After the statement, as superuser, before the rollback. Undefined: nothing changed. */
@@ -43,6 +46,11 @@ export function captureChange(embedded: Embedded, base: CaptureBase): TableChang
   if (last === undefined) {
     const { tuples, count } = copyOut(embedded, `SELECT * FROM ONLY ${tableName}`)
     return changeOf(tableOid, new Uint32Array(0), tuples, count)
+  }
+  if (base.rewritable && hasNewFile(embedded, base)) {
+    const everything = Uint32Array.from(loaded, (_, position) => position)
+    const { tuples, count } = copyOut(embedded, `SELECT * FROM ONLY ${tableName}`)
+    return changeOf(tableOid, everything, tuples, count)
   }
   const boundary = `'${addressText(last)}'::tid`
   const { removed, strangers } = compareAddresses(
@@ -56,6 +64,16 @@ export function captureChange(embedded: Embedded, base: CaptureBase): TableChang
     `SELECT * FROM ONLY ${tableName} WHERE ctid > ${boundary}${among}`,
   )
   return changeOf(tableOid, removed, tuples, count)
+}
+
+/** Rows were loaded through the loader, which keeps the file that the table had. */
+function hasNewFile(embedded: Embedded, { tableOid, tableName }: CaptureBase): boolean {
+  const { tuples } = copyOut(
+    embedded,
+    `SELECT pg_relation_filenode('${loaderOf(tableOid).replaceAll("'", "''")}') IS DISTINCT FROM pg_relation_filenode('${tableName.replaceAll("'", "''")}')`,
+  )
+  // int16 fields (1), int32 length (1), the boolean
+  return tuples[6] === 1
 }
 
 function changeOf(

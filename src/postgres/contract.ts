@@ -4,7 +4,6 @@
  * no rows between calls. Neither is a security boundary: privileges are decided in the proxy before rows are fetched.
  */
 import type { Context } from '#base/context.js'
-import type { DatabaseError } from '#base/errors.js'
 import type { ColumnSchema, KeyConstraint, VectorIndexSchema } from '#engine/columnar/schema.js'
 
 /** One statement as it is executed: text of exactly one SQL statement, typed parameters, wanted formats. */
@@ -259,6 +258,3 @@ export interface Postgres {
 
   close(): Promise<void>
 }
-
-/** A reply without ReadyForQuery, a runaway or a cancelled worker: the statement failed, the instance was replaced. */
-export type InstanceLost = DatabaseError

@@ -14,6 +14,7 @@ import { cancelReason, runCancellable } from '#postgres/run-cancellable.js'
 const memoryBytesMax = 640 * 1024 * 1024
 const runCountMax = 1_000_000
 const spareDelayMs = 2_000
+const ddlText = /^\s*(alter|create|drop)\s/i
 
 interface Evaluator {
   readonly instance: Instance
@@ -53,7 +54,9 @@ export class EvaluatorPool {
       checkCancelled(context)
       return await runCancellable(evaluator.instance, job, context)
     } finally {
-      this.#release(evaluator)
+      // DDL run as a statement (ALTER TABLE over the rows) is rolled back, but object identifiers it used are gone and
+      // caches may know its relations: such an instance would number later objects differently.
+      this.#release(evaluator, ddlText.test(job.statement.sql))
     }
   }
 
@@ -81,10 +84,10 @@ export class EvaluatorPool {
     })
   }
 
-  #release(evaluator: Evaluator): void {
+  #release(evaluator: Evaluator, spoilt: boolean): void {
     const { instance } = evaluator
     if (this.#closed) return
-    const worn = instance.memoryBytes > memoryBytesMax || instance.runCount > runCountMax
+    const worn = spoilt || instance.memoryBytes > memoryBytesMax || instance.runCount > runCountMax
     if (!instance.dead && !worn) {
       this.#offer(evaluator)
       return

@@ -134,7 +134,9 @@ export class Evaluations {
     }
     let sequences = job.sequences
     const changes: TableChange[] = []
-    if (error === undefined && (written.length > 0 || job.sequences.length > 0)) {
+    // The executor does not say that ALTER TABLE writes.
+    const mayHaveWritten = written.length > 0 || bases.some(({ rewritable, loaded }) => rewritable && loaded.length > 0)
+    if (error === undefined && (mayHaveWritten || job.sequences.length > 0)) {
       // What is deferred to a commit would never be checked.
       if (written.length > 0) embedded.run('SET CONSTRAINTS ALL IMMEDIATE')
       written.push(...embedded.hooks.takeTouchedRelations().written)
@@ -146,6 +148,7 @@ export class Evaluations {
   }
 
   #captureBases(job: EvaluateJob): CaptureBase[] {
+    const rewritable = /^\s*alter\s/i.test(job.statement.sql)
     if (this.#loaders === undefined) return []
     if (job.pendingDdl.length > 0) this.#names.forget()
     return this.#names.leavesOf(job.captureTables).map((oid) => {
@@ -156,7 +159,7 @@ export class Evaluations {
         }
         this.#traces.noteFiles()
       }
-      return captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', rowCount)
+      return captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', rowCount, rewritable)
     })
   }
 
@@ -171,7 +174,7 @@ export class Evaluations {
       .leavesOf(written)
       .filter((oid) => !bases.some(({ tableOid }) => tableOid === oid))
       .filter((oid) => !job.loads.some((load) => load.tableOid === oid && load.rowCount > 0))
-      .map((oid) => captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', 0))
+      .map((oid) => captureBase(this.#embedded, oid, this.#names.nameOf(oid) ?? '', 0, false))
     return [...bases, ...more]
       .map((base) => captureChange(this.#embedded, base))
       .filter((change) => change !== undefined)

@@ -27,26 +27,6 @@ export function collectFunctionNames(tree: TreeNode): ReadonlySet<string> {
   return names
 }
 
-/**
- * Whether a function of the user's is called by name. Views, operators, casts, defaults and triggers may call one
- * without naming it: only EvaluationResult.touchedUnloaded is certain.
- */
-export function hasUserFunctionCalls(
-  tree: TreeNode,
-  userFunctionNames: ReadonlySet<string>,
-): boolean {
-  if (userFunctionNames.size === 0) return false
-  for (const name of collectFunctionNames(tree)) {
-    if (
-      userFunctionNames.has(name) ||
-      userFunctionNames.has(name.slice(name.lastIndexOf('.') + 1))
-    ) {
-      return true
-    }
-  }
-  return false
-}
-
 /** Highest $n; 0 if there is none. */
 export function parameterCount(tree: TreeNode): number {
   let highest = 0

@@ -28,32 +28,6 @@ export type FaultSource = (operation: string, target: string) => Fault
 export const noFault: Fault = { kind: 'none', delayBeforeMs: 0, delayAfterMs: 0 }
 export const noFaults: FaultSource = () => noFault
 
-export interface FaultRates {
-  /** Probabilities, together at most 1. */
-  readonly refused: number
-  readonly lost: number
-  readonly doneUnknown: number
-  /** Delays are uniform in 0 … this. */
-  readonly delayMsMax: number
-}
-
-/** @param random uniform in [0, 1), seeded by the simulator. */
-export function randomFaults(random: () => number, rates: FaultRates): FaultSource {
-  return () => {
-    const draw = random()
-    const delayBeforeMs = Math.floor(random() * (rates.delayMsMax + 1))
-    const delayAfterMs = Math.floor(random() * (rates.delayMsMax + 1))
-    return { kind: kindFor(draw, rates), delayBeforeMs, delayAfterMs }
-  }
-}
-
-function kindFor(draw: number, rates: FaultRates): FaultKind {
-  if (draw < rates.refused) return 'refused'
-  if (draw < rates.refused + rates.lost) return 'lost'
-  if (draw < rates.refused + rates.lost + rates.doneUnknown) return 'done-unknown'
-  return 'none'
-}
-
 export function faultError(kind: Exclude<FaultKind, 'none'>, operation: string): StoreError {
   const outcome = kind === 'refused' ? 'determinate' : 'indeterminate'
   return new StoreError(outcome, `${operation}: injected fault (${kind})`)

@@ -147,11 +147,13 @@ test('named prepared statements are parsed once and outlive schema changes of ot
 // node-postgres reads every value as UTF-8, so that only bytes below 128 survive its binary mode: the other drivers'
 // suites look at the other types.
 test('binary results', async () => {
-  const { rows } = await client.query({
+  // @types/pg does not know of `binary`.
+  const config: pg.QueryConfig & { readonly binary: true } = {
     text: 'SELECT id, name, 7::int2 AS two, 8::int4 AS four, 2::float8 AS eight, true AS yes, NULL::int4 AS none FROM items WHERE id = $1',
     values: [1],
     binary: true,
-  })
+  }
+  const { rows } = await client.query(config)
   expect(rows).toEqual([
     { id: '1', name: 'apple', two: 7, four: 8, eight: 2, yes: true, none: null },
   ])

@@ -2,7 +2,6 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
-// @ts-expect-error: the package has no declarations
 import Cursor from 'pg-cursor'
 import { expect, test } from 'vitest'
 import { DatabaseError } from '#base/errors.js'

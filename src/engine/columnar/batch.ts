@@ -164,18 +164,6 @@ export function columnByteLength(column: Column): number {
   return validity + column.length * (widthOf(column) || 1) * elementSize(column.kind)
 }
 
-/** Bytes a row of these columns takes, guessing for `bytes`: for sizing buffers before rows are seen. */
-export function estimateRowBytes(
-  columns: readonly Pick<ColumnSchema, 'kind' | 'width'>[],
-  bytesGuess = 32,
-): number {
-  return columns.reduce(
-    (sum, { kind, width }) =>
-      sum + (kind === 'bytes' ? 4 + bytesGuess : elementSize(kind) * (width || 1)),
-    0,
-  )
-}
-
 function usedBytes(column: Extract<Column, { kind: 'bytes' }>): number {
   return (column.offsets[column.length] ?? 0) - (column.offsets[0] ?? 0)
 }

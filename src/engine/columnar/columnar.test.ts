@@ -12,14 +12,7 @@ import { decodeBatch, encodeBatch } from '#engine/columnar/batch-codec.js'
 import type { ColumnBatch, ColumnKind, Datum } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { encodeKey, hashKey, hashKey53, shardOf } from '#engine/columnar/key.js'
-import {
-  datumToFilterValue,
-  filterValueToDatum,
-  float32Datum,
-  float64Datum,
-  readDatum,
-  vectorDatum,
-} from '#engine/columnar/read-datum.js'
+import { float32Datum, float64Datum, readDatum, vectorDatum } from '#engine/columnar/read-datum.js'
 
 interface Shape {
   readonly kind: ColumnKind
@@ -155,17 +148,6 @@ describe('columns', () => {
     expect(() =>
       createColumnBuilder('vector', 3).appendDatum(vectorDatum(new Float32Array(2))),
     ).toThrow('expected 3 dimensions, not 2')
-  })
-
-  it('turn datums into filter constants and back', () => {
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...shapes).chain((shape) => fc.tuple(fc.constant(shape), datumOf(shape))),
-        ([shape, datum]) => {
-          expect(filterValueToDatum(shape, datumToFilterValue(shape, datum))).toEqual(datum)
-        },
-      ),
-    )
   })
 })
 

@@ -1,9 +1,9 @@
 /** Partial aggregates over segments: one native call. */
 import { type Context, checkCancelled } from '#base/context.js'
 import { prepareFragment, report } from '#engine/exec/native-request.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { Native } from '#engine/index/native.js'
 import type { AggregateFragment, AggregatePart } from '#engine/plan/fragment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 export async function aggregateSegments(
   native: Native,

@@ -4,11 +4,11 @@ import { InvariantError } from '#base/errors.js'
 import type { Column } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import type { ColumnSchema } from '#engine/columnar/schema.js'
-import { KeyIndex } from '#engine/exec/key-index.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import { evaluateFilter } from '#engine/plan/filter-evaluate.js'
+import { KeyIndex } from '#engine/segment/key-index.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { type RandomRows, rowsArbitrary } from '#engine/segment/segment.arbitrary.js'
 
 /** Some segments with disjoint, rising row ids. */

@@ -3,7 +3,7 @@ import { invariant } from '#base/errors.js'
 import { sliceColumn, takeColumn } from '#engine/columnar/batch.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { createColumnBuilder, widthOf } from '#engine/columnar/column-builder.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /** Hits: positions in a list of segments, and rows in them. */
 export interface Hits {

@@ -3,13 +3,13 @@ import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import type { Column } from '#engine/columnar/column.js'
 import { widthOf } from '#engine/columnar/column-builder.js'
 import type { Hits } from '#engine/exec/gather.js'
-import { type KeyIndex, keyColumns } from '#engine/exec/key-index.js'
 import { filterAttnums } from '#engine/exec/native-request.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import { type ColumnsByAttnum, evaluateFilter } from '#engine/plan/filter-evaluate.js'
 import type { ScanFragment } from '#engine/plan/fragment.js'
+import { type KeyIndex, keyColumns } from '#engine/segment/key-index.js'
 import { lowerBound } from '#engine/segment/lower-bound.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /**
  * Rows with one of the fragment's keys that are visible at readAt, allowed and not excluded; in row id order. The

@@ -1,10 +1,11 @@
 /** What every fragment needs before native code runs: the segments that can hold rows for it, and the encoded filter. */
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+
 import { selectRows } from '#engine/exec/row-selection.js'
 import type { FilterRequest, SearchSegment } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import { encodeFilter } from '#engine/plan/filter-program.js'
 import type { SegmentReport } from '#engine/plan/fragment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 interface FragmentLike {
   readonly readAt: number

@@ -1,6 +1,6 @@
 /** How many rows a part of a scan holds: some thousands, and some megabytes unless one row is larger. */
 import { elementSize, widthOf } from '#engine/columnar/column-builder.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /** Enough that the costs of a part (a promise, a message) vanish; small enough that memory and first-row time stay low. */
 const partRowCountMax = 4096

@@ -1,6 +1,7 @@
 /** Lists of row ids as bitsets over a segment's rows (bit i set = row i, LSB first): what native code understands. */
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+
 import { lowerBound } from '#engine/segment/lower-bound.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /**
  * Rows that are in `allowed` (if given) and not in `excluded` (if given); both ascending.

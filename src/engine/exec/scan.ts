@@ -14,9 +14,9 @@ import { gatherHits, gatherRowIds, gatherRows, type Hits } from '#engine/exec/ga
 import { findKeys, judgeHits } from '#engine/exec/key-lookup.js'
 import { type PreparedFragment, prepareFragment, report } from '#engine/exec/native-request.js'
 import { PartSizer, PartSizers } from '#engine/exec/part-size.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { Native } from '#engine/index/native.js'
 import type { ScanFragment, ScanPart, ScanSummary, SegmentReport } from '#engine/plan/fragment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /** Found by key, up to here the filter is judged row by row: cheaper than waking the add-on's threads. */
 const judgedRowCountMax = 64

@@ -2,9 +2,9 @@
 import { type Context, checkCancelled } from '#base/context.js'
 import { gatherHits, gatherRowIds } from '#engine/exec/gather.js'
 import { prepareFragment, report } from '#engine/exec/native-request.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { Native } from '#engine/index/native.js'
 import type { SearchFragment, SearchPart } from '#engine/plan/fragment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 /**
  * @returns at most k hits, nearest first, ties in row id order (as far as segments do not interleave)

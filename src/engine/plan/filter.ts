@@ -3,7 +3,7 @@
  * Columns are attribute numbers. Made by the planner from the expressions that PostgreSQL deparses; encoded for the
  * native filter machine by filter-program.ts; judged by the plain twin in filter-evaluate.ts.
  */
-import type { Metric } from '../columnar/schema.ts'
+import type { Metric } from '#engine/columnar/schema.js'
 
 export type Comparison = '=' | '<>' | '<' | '<=' | '>' | '>='
 

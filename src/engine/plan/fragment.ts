@@ -58,7 +58,9 @@ export interface ScanFragment extends FragmentBase {
   readonly orderBy?: readonly SortKey[] | undefined
   readonly limit?: number | undefined
   /** Look up by a unique key instead of scanning: one Datum per key column (in the key's order). filter still applies. */
-  readonly keys?: { readonly indexOid: number; readonly values: readonly (readonly Datum[])[] } | undefined
+  readonly keys?:
+    | { readonly indexOid: number; readonly values: readonly (readonly Datum[])[] }
+    | undefined
 }
 
 export interface ScanPart {

@@ -16,10 +16,10 @@ import { batchByteLength } from '#engine/columnar/batch.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { type ColumnBuilder, createColumnBuilder } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
-import { KeyIndex } from '#engine/exec/key-index.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
 import type { NativeSegment } from '#engine/index/native.js'
 import { GrowingTimestamps } from '#engine/segment/growing-timestamps.js'
+import { KeyIndex } from '#engine/segment/key-index.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 
 interface PendingRange {
   readonly from: number

@@ -43,11 +43,6 @@ export function parseText(
   return parsers.get(typeName)?.(text, typmod, settings)
 }
 
-/** True if parseText knows the type at all. */
-export function hasTextParser(typeName: string): boolean {
-  return parsers.has(typeName)
-}
-
 const parsers = new Map<string, Parser>([
   ['bool', (text) => new Uint8Array([parseBool(text) ? 1 : 0])],
   ['int2', (text) => parseInteger(text, 'smallint', -32_768n, 32_767n, int16Datum)],

@@ -6,7 +6,6 @@ import { DatabaseError } from '#base/errors.js'
 import { formatText } from '#engine/types/format-text.js'
 import { parseText } from '#engine/types/parse-text.js'
 import { type Judged, judge, judgeOneByOne } from '#engine/types/text.conformance.js'
-import { builtinTypes } from '#engine/types/types.js'
 
 let pg: PGlite
 beforeAll(async () => {
@@ -378,19 +377,5 @@ describe('text and binary are what PostgreSQL says', () => {
     // '[0x…' is left to PostgreSQL.
     expect(compare('vector', -1, judged)).toBeGreaterThan(judged.length - 40)
     expect(() => parseText('vector', 3, '[1,2]')).toThrow('expected 3 dimensions, not 2')
-  })
-
-  it('knows PostgreSQL’s OIDs', async () => {
-    const { rows } = await pg.query<{
-      oid: number
-      name: string
-      arrayOid: number
-      length: number
-    }>(
-      `select oid::int4, typname as name, typarray::int4 as "arrayOid", typlen::int4 as length
-         from pg_type where oid = any($1) order by oid`,
-      [builtinTypes.map(({ oid }) => oid)],
-    )
-    expect(rows).toEqual(builtinTypes)
   })
 })

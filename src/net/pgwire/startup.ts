@@ -1,9 +1,5 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
-import {
-  type Authenticate,
-  type AuthenticationHost,
-  authenticateClient,
-} from '#net/pgwire/authenticate.js'
+import { type AuthenticationHost, authenticateClient } from '#net/pgwire/authenticate.js'
 import { writeAuthenticationOk, writeNegotiateProtocolVersion } from '#net/pgwire/backend.js'
 import type { Inbox } from '#net/pgwire/inbox.js'
 import type { CancelRequestMessage, StartupMessage } from '#net/pgwire/message.js'
@@ -11,8 +7,6 @@ import type { Outbox } from '#net/pgwire/outbox.js'
 import { newestProtocol } from '#net/pgwire/parse-frontend.js'
 import { protocolViolation } from '#net/pgwire/payload-reader.js'
 import type { RemoteAddress } from '#net/pgwire/session.js'
-
-export type { Authenticate }
 
 const encryptionRefused = new Uint8Array([0x4e]) // 'N'
 const newestMinor = newestProtocol & 0xffff

@@ -1,5 +1,4 @@
 /** The assertions of a transaction, judged in one step: rows still live, keys free, references there. */
-import type { DatabaseError } from '#base/errors.js'
 import { timestampMax } from '#base/timestamp.js'
 import { encodeKey } from '#engine/columnar/key.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
@@ -7,16 +6,11 @@ import { checkInserts } from '#nodes/streaming/check-inserts.js'
 import { checkKeys } from '#nodes/streaming/check-keys.js'
 import { checkReference } from '#nodes/streaming/check-reference.js'
 import type { CommitPlan, PlannedWrite } from '#nodes/streaming/commit-plan.js'
+import type { CommitVerdict } from '#nodes/streaming/commit-verdict.js'
 import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { concurrentUpdate, uniqueViolation } from '#nodes/streaming/key-error.js'
 import type { Stage } from '#nodes/streaming/stage.js'
 import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
-
-export type CommitVerdict =
-  | { readonly kind: 'wait'; readonly on: Promise<void> }
-  /** What was looked up is out of date. */
-  | { readonly kind: 'again' }
-  | { readonly kind: 'error'; readonly error: DatabaseError }
 
 export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerdict | undefined {
   const ownStages = new Set(plan.copies.map((copy) => copy.stage.stageId))

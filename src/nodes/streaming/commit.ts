@@ -25,9 +25,10 @@ import {
   segmentsNeeded,
 } from '#nodes/streaming/commit-plan.js'
 import type { CommitRequest, CommitResult } from '#nodes/streaming/contract.js'
+import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
 import { schemaColumns } from '#nodes/streaming/key-columns.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
-import { createStage, dropStage, enterRows, type Stage } from '#nodes/streaming/stage.js'
+import type { Stage } from '#nodes/streaming/stage.js'
 import { checkUsable, drawTimestamp, type StreamingState } from '#nodes/streaming/state.js'
 import { storeFailure } from '#nodes/streaming/store-failure.js'
 

@@ -1,7 +1,7 @@
 /** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
 import { type Context, checkCancelled } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { ReadableSegment } from '#engine/exec/readable-segment.js'
+import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'
 import { channelOf, checkUsable, type StreamingState } from '#nodes/streaming/state.js'
 import { sealedIdsAt, type View } from '#nodes/streaming/view.js'

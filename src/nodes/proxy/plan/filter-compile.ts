@@ -3,7 +3,6 @@
  * natively with exactly PostgreSQL's verdict is left to PostgreSQL: compile returns undefined.
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
-import type { Datum } from '#engine/columnar/column.js'
 import { datumToVector } from '#engine/columnar/read-datum.js'
 import type { Metric } from '#engine/columnar/schema.js'
 import type { Comparison, FilterNode } from '#engine/plan/filter.js'
@@ -254,9 +253,4 @@ export function columnOf(expression: Expression, table: TableInfo): TableColumn 
     return column?.typeName === 'varchar' || column?.typeName === 'text' ? column : undefined
   }
   return undefined
-}
-
-/** Datum of a slot, for those who need the raw value. */
-export function slotDatum(values: SlotValues, slot: number): Datum {
-  return values[slot] ?? null
 }

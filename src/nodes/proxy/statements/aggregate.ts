@@ -1,8 +1,9 @@
 /** count, sum, min and max over one table (or its partitions): partial aggregates from every shard, then one row. */
 import type { Datum } from '#engine/columnar/column.js'
-import { filterValueToDatum, float64Datum, int64Datum } from '#engine/columnar/read-datum.js'
-import { reduceAggregates } from '#engine/exec/merge.js'
+import { float64Datum, int64Datum } from '#engine/columnar/read-datum.js'
+import { reduceAggregates } from '#engine/exec/merge-aggregates.js'
 import type { AggregateSpec, AggregateValue } from '#engine/index/native.js'
+import { filterValueToDatum } from '#engine/plan/filter-value.js'
 import type { SegmentReport } from '#engine/plan/fragment.js'
 import { formatText } from '#engine/types/format-text.js'
 import { parseText } from '#engine/types/parse-text.js'

@@ -8,7 +8,7 @@
  *     is committed; an upsert whose conflicting rows were not loaded is run again with them;
  *  4. the difference goes into the transaction. Committing it is one append to the log.
  */
-import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import { DatabaseError, invariant, notSupported, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
@@ -36,7 +36,12 @@ import { wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
-import type { EvaluationResult, TableChange, TableInfo } from '#postgres/contract.js'
+import type {
+  CatalogSnapshot,
+  EvaluationResult,
+  TableChange,
+  TableInfo,
+} from '#postgres/contract.js'
 import { collectRelations } from '#postgres/tree-walk.js'
 
 export async function modify(execution: Execution): Promise<Result> {
@@ -163,7 +168,7 @@ export async function runUntilSettled(
           execution.context,
         ),
       )
-      const changes = await toChanges(result, capture)
+      const changes = await toChanges(result, capture, execution.catalog)
       return { result, changes, ...(await conflictingRows(execution, changes, loaded, readAt)) }
     })
     if (outcome.unseen.length === 0) {
@@ -220,11 +225,20 @@ async function withSequencesUntil(
 async function toChanges(
   result: EvaluationResult,
   capture: readonly TableInfo[],
+  catalog: CatalogSnapshot,
 ): Promise<readonly CapturedChange[]> {
   const changes: CapturedChange[] = []
   for (const change of result.changes) {
-    const table = capture.find((candidate) => candidate.oid === change.tableOid)
-    if (table === undefined || (change.removed.length === 0 && change.insertedCount === 0)) continue
+    if (change.removed.length === 0 && change.insertedCount === 0) continue
+    const table =
+      capture.find((candidate) => candidate.oid === change.tableOid) ??
+      catalog.tables.get(change.tableOid)
+    // Never lose a write: a table nobody knows means that the instance's catalog is not ours.
+    invariant(
+      'CAT-2',
+      table !== undefined,
+      () => `rows were written to unknown table ${change.tableOid}`,
+    )
     changes.push({ table, removed: change.removed, inserted: await decodeTuples(change, table) })
   }
   return changes

@@ -3,7 +3,6 @@
  */
 import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import { concatBatches } from '#engine/columnar/batch.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
@@ -75,18 +74,23 @@ export async function* readStored(
       },
       execution.context,
     )
-    for (;;) {
-      const next = await scan.next()
-      if (next.done === true) {
-        options.onSegments?.(next.value.segments)
-        break
+    try {
+      for (;;) {
+        const next = await scan.next()
+        if (next.done === true) {
+          options.onSegments?.(next.value.segments)
+          break
+        }
+        const { rowIds, batch } = next.value
+        yield {
+          rowIds,
+          batch:
+            output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
+        }
       }
-      const { rowIds, batch } = next.value
-      yield {
-        rowIds,
-        batch:
-          output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
-      }
+    } finally {
+      // Whoever stops reading early (LIMIT, an error, a closed cursor) lets the view go.
+      await scan.return({ segments: [] })
     }
   }
 }
@@ -294,8 +298,4 @@ export async function loadTables(
     loaded.push(await loadRows(execution, first.table, attnums, readAt, { filter: either }))
   }
   return loaded
-}
-
-export function oneBatch(batches: readonly ColumnBatch[]): ColumnBatch | undefined {
-  return batches.length <= 1 ? batches[0] : concatBatches(batches)
 }

@@ -6,7 +6,9 @@ import type { TableInfo } from '#postgres/contract.js'
 export function toTableSchema(table: TableInfo, version: number): TableSchema {
   return {
     tableId: table.oid,
-    incarnation: 0,
+    // PostgreSQL gives a table a new file when it rewrites its rows; the first file has the table's own OID.
+    incarnation:
+      table.fileNumber === undefined || table.fileNumber === table.oid ? 0 : table.fileNumber,
     version,
     schemaName: table.schemaName,
     name: table.name,

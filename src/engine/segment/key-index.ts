@@ -17,7 +17,7 @@ import { invariant } from '#base/errors.js'
 import type { Column, Datum } from '#engine/columnar/column.js'
 import { createColumnBuilder, isNull } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema } from '#engine/columnar/schema.js'
-import { hashKeyRow, hashKeyRows, keyRowsEqual } from '#engine/exec/key-hash.js'
+import { hashKeyRow, hashKeyRows, keyRowsEqual } from '#engine/segment/key-hash.js'
 
 export class KeyIndex {
   readonly attnums: readonly number[]

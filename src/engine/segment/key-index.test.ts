@@ -4,7 +4,7 @@ import type { Column } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { encodeKey, keyHasNull } from '#engine/columnar/key.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
-import { KeyIndex, keyColumns } from '#engine/exec/key-index.js'
+import { KeyIndex, keyColumns } from '#engine/segment/key-index.js'
 import { allKinds, columnSchema, rowsArbitrary } from '#engine/segment/segment.arbitrary.js'
 
 function chain(index: KeyIndex, columns: readonly Column[], probe: readonly Column[], row: number) {

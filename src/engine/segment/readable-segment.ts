@@ -6,8 +6,8 @@
  * Whoever hands out a view keeps the buffers and the native handle alive until the reader is done with it.
  */
 import type { Column } from '#engine/columnar/column.js'
-import type { KeyIndex } from '#engine/exec/key-index.js'
 import type { NativeSegment } from '#engine/index/native.js'
+import type { KeyIndex } from '#engine/segment/key-index.js'
 
 export interface ReadableSegment {
   readonly segmentId: number

@@ -1,0 +1,138 @@
+/** Rows of a COPY under way: checked, staged and sent to the log as they come. */
+import { Mutex } from '#base/async/mutex.js'
+import { backgroundContext } from '#base/context.js'
+import { DatabaseError, invariant, SqlState } from '#base/errors.js'
+import { encodeBatch } from '#engine/columnar/batch-codec.js'
+import type { ColumnBatch } from '#engine/columnar/column.js'
+import { checkInserts, type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import type { StagedRows } from '#nodes/streaming/contract.js'
+import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
+import { encodeLogRecord } from '#nodes/streaming/log-record.js'
+import type { Stage } from '#nodes/streaming/stage.js'
+import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { storeFailure } from '#nodes/streaming/store-failure.js'
+
+const noRows = new Float64Array(0)
+
+/** Staged rows of a COPY, as the proxy holds them. */
+export class StagedCopy implements StagedRows {
+  readonly stage: Stage
+  readonly #state: StreamingState
+  readonly #entering = new Mutex()
+  #bytesUnderWay = 0
+  readonly #underWay = new Set<Promise<void>>()
+  #error: unknown
+  #ended: 'open' | 'committed' | 'aborted' = 'open'
+
+  constructor(state: StreamingState, tableId: number, shard: number) {
+    this.#state = state
+    this.stage = createStage(state, channelOf(state, tableId, shard))
+  }
+
+  get tableId(): number {
+    return this.stage.channel.tableId
+  }
+  get shard(): number {
+    return this.stage.channel.shard
+  }
+  get rowCount(): number {
+    return this.stage.rowCount
+  }
+
+  /** Resolves when the rows are on their way to the log and not too much else is. */
+  append(batch: ColumnBatch): Promise<void> {
+    return this.#entering.run(async () => {
+      if (batch.rowCount === 0) return
+      const encoded = encodeBatch(batch)
+      await this.#enter(batch, encoded)
+      while (this.#bytesUnderWay > this.#state.limits.stageBytesInFlightMax) {
+        await Promise.race(this.#underWay)
+      }
+      this.#checkOpen()
+    })
+  }
+
+  async #enter(batch: ColumnBatch, encoded: Uint8Array): Promise<void> {
+    const state = this.#state
+    const { stage } = this
+    for (;;) {
+      this.#checkOpen()
+      const { schema } = tableOf(state, this.tableId)
+      const check: InsertCheck = prepareInserts(stage.channel, schema, [batch])
+      await check.lookUp(state, backgroundContext)
+      if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)
+      this.#checkOpen()
+      const verdict = checkInserts(state, check, {
+        deletes: noRows,
+        truncate: false,
+        ownStages: new Set([stage.stageId]),
+      })
+      if (verdict.kind === 'error') throw verdict.error
+      if (verdict.kind === 'wait') {
+        await verdict.on
+        continue
+      }
+      if (verdict.kind === 'again') continue
+      const base = stage.channel.nextRowId
+      const payloads = enterRows(state, stage, batch, encoded)
+      this.#markSuspects(verdict.suspectRows, base)
+      this.#send(payloads, encoded.byteLength)
+      return
+    }
+  }
+
+  /** Rows of ours that share a key with another open stage: the later to commit finds out. */
+  #markSuspects(rows: readonly number[], baseRowId: number): void {
+    const segment = this.stage.channel.openGrowing()
+    if (segment === undefined) return
+    for (const row of rows) this.stage.suspect(segment, segment.locate(baseRowId + row))
+  }
+
+  #send(payloads: readonly Uint8Array[], bytes: number): void {
+    this.#bytesUnderWay += bytes
+    const sent: Promise<void> = this.#state.log
+      .append(payloads)
+      .catch((error: unknown) => {
+        this.#error ??= storeFailure(error)
+      })
+      .finally(() => {
+        this.#bytesUnderWay -= bytes
+        this.#underWay.delete(sent)
+      })
+    this.#underWay.add(sent)
+  }
+
+  /** Waits until every row is durable; from then on nothing can be appended but by the commit's failing. */
+  async durable(): Promise<void> {
+    await this.#entering.run(async () => {
+      while (this.#underWay.size > 0) await Promise.all(this.#underWay)
+    })
+    this.#checkOpen()
+  }
+
+  committed(): void {
+    this.#ended = 'committed'
+  }
+
+  async abort(): Promise<void> {
+    if (this.#ended !== 'open') return
+    invariant('TXN-2', this.stage.committing === undefined, 'staged rows given up while committing')
+    this.#ended = 'aborted'
+    const state = this.#state
+    dropStage(state, this.stage)
+    if (state.failure !== undefined || this.stage.rowCount === 0) return
+    // Only a hint for replay: not waited for, and nothing depends on it.
+    const record = encodeLogRecord({ kind: 'abort', stageId: this.stage.stageId })
+    state.log.append([record]).catch(() => {})
+  }
+
+  #checkOpen(): void {
+    checkUsable(this.#state)
+    if (this.#error !== undefined) throw this.#error
+    if (this.#ended === 'open') return
+    throw new DatabaseError(
+      SqlState.objectNotInPrerequisiteState,
+      `staged rows are already ${this.#ended}`,
+    )
+  }
+}
