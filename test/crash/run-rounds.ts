@@ -55,8 +55,9 @@ export async function runCrashRounds(options: CrashOptions): Promise<CrashReport
       }
       await run.verifyAtEnd()
     } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
       throw new Error(
-        `crash seed ${options.seed}, round ${round}: ${error instanceof Error ? error.message : error}`,
+        `crash seed ${options.seed}, round ${round}: ${message}\n${run.serverOutput()}`,
         { cause: error },
       )
     } finally {
@@ -92,6 +93,10 @@ class Directory {
     this.#args = random.chance(0.7) ? ['--seal-bytes', '1MB'] : []
   }
 
+  get conflicts(): number {
+    return this.#writers.reduce((sum, writer) => sum + writer.conflicts, 0)
+  }
+
   get operations(): number {
     return this.#writers.reduce((sum, writer) => sum + writer.operations, 0)
   }
@@ -107,7 +112,7 @@ class Directory {
     while (this.#random.chance(0.2)) {
       kills += `, killed ${await this.#killDuringStart()} ms after the start`
     }
-    return `start ${startMs} ms, ${rows} rows verified, ${this.operations - before} operations in ${loadMs} ms${kills}`
+    return `start ${startMs} ms, ${rows} rows verified, ${this.operations - before} operations in ${loadMs} ms, ${this.conflicts} conflicts so far${kills}`
   }
 
   /** The last kill has not been looked at yet. */
@@ -115,6 +120,10 @@ class Directory {
     this.#server = await startServer({ data: this.#options.data, args: this.#args })
     await this.#verify(this.#server)
     await this.#server.stop()
+  }
+
+  serverOutput(): string {
+    return this.#server?.output().slice(-4000) ?? ''
   }
 
   async close(): Promise<void> {

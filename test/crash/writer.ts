@@ -23,6 +23,7 @@ export class Writer {
   readonly #random: Random
   #nextId: number
   operations = 0
+  conflicts = 0
 
   constructor(number: number, random: Random) {
     this.#number = number
@@ -41,8 +42,14 @@ export class Writer {
     try {
       await client.connect()
       for (;;) {
-        await this.#operate(client, counter)
-        this.operations += 1
+        try {
+          await this.#operate(client, counter)
+          this.operations += 1
+        } catch (error) {
+          if (!isConflict(error)) throw error
+          this.conflicts += 1
+          await client.query('ROLLBACK')
+        }
       }
     } catch (error) {
       if (isRefusal(error)) throw error
@@ -184,6 +191,12 @@ function tuples(count: number): string {
     { length: count },
     (_, i) => `($${i * 4 + 1}, $${i * 4 + 2}, $${i * 4 + 3}, $${i * 4 + 4})`,
   ).join(', ')
+}
+
+/** Try again: another transaction, or a change of the table's columns, was faster. */
+function isConflict(error: unknown): boolean {
+  if (!(error instanceof pg.DatabaseError)) return false
+  return error.code === '40001' || error.message === 'cached plan must not change result type'
 }
 
 /** An error that the server has sent about the statement; not one of the connection or of its own end. */

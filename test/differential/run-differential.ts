@@ -86,13 +86,13 @@ async function compareMany(
   })
   const details = await fc.check(property, { seed: run.datasetSeed, numRuns: run.count })
   if (!details.failed) return undefined
-  const [statement] = details.counterexample ?? []
-  if (statement === undefined) throw new Error(`no counterexample: ${details.errorInstance}`)
+  const [smallest] = details.counterexample ?? []
+  if (smallest === undefined) throw new Error(`no counterexample: ${details.errorInstance}`)
   const error = details.errorInstance
   if (!(error instanceof DifferenceError)) throw error
   return {
     datasetSeed: run.datasetSeed,
-    statement,
+    statement: smallest,
     inTransaction: run.inTransaction,
     what: error.message,
   }

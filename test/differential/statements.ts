@@ -162,12 +162,10 @@ function sortKeysArb(
   prefix = '',
 ): fc.Arbitrary<readonly { readonly name: string; readonly sql: string }[]> {
   const ordered = columns.filter(({ type }) => type.ordered)
-  const key = fc
-    .tuple(fc.constantFrom(...ordered), directions)
-    .map(([{ name }, direction]) => ({
-      name: `${prefix}${name}`,
-      sql: `${prefix}${name}${direction}`,
-    }))
+  const key = fc.tuple(fc.constantFrom(...ordered), directions).map(([{ name }, direction]) => ({
+    name: `${prefix}${name}`,
+    sql: `${prefix}${name}${direction}`,
+  }))
   return fc.uniqueArray(key, { minLength: 1, maxLength: 3, selector: ({ name }) => name })
 }
 
@@ -454,7 +452,7 @@ function nearest(table: DataTable): fc.Arbitrary<Draft> {
               `SELECT id FROM ${table.name}${where(writer)} ORDER BY ${vector.name} ${metric} (SELECT ${vector.name} FROM ${table.name} WHERE id = ${id}), id${cut(writer)}`,
             agreement: { order: 'total' },
           }
-        case 'keys':
+        default:
           return {
             fragment: (writer) =>
               `SELECT ${distance(writer)} AS d, ${list} FROM ${table.name}${where(writer)} ORDER BY ${distance(writer)}${cut(writer)}`,

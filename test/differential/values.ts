@@ -128,7 +128,12 @@ const texts = [
   '9',
 ]
 
-function text(name: string, castName: string, oid: number, values: readonly string[]): ValueType {
+function textType(
+  name: string,
+  castName: string,
+  oid: number,
+  values: readonly string[],
+): ValueType {
   return {
     name,
     castName,
@@ -232,10 +237,10 @@ export const types: readonly ValueType[] = [
     ordered: true,
     spellings: false,
   },
-  text('text', 'text', 25, [...texts, 'x'.repeat(500)]),
-  text('varchar', 'varchar', 1043, texts),
-  text('varchar(12)', 'varchar', 1043, texts),
-  text('char(4)', 'bpchar', 1042, ['', 'a', 'a ', 'ab', 'ä', 'abcd', '  a']),
+  textType('text', 'text', 25, [...texts, 'x'.repeat(500)]),
+  textType('varchar', 'varchar', 1043, texts),
+  textType('varchar(12)', 'varchar', 1043, texts),
+  textType('char(4)', 'bpchar', 1042, ['', 'a', 'a ', 'ab', 'ä', 'abcd', '  a']),
   {
     name: 'date',
     castName: 'date',
