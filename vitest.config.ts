@@ -8,7 +8,8 @@ export default defineConfig({
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // A bound against hanging, not a measure: machines are shared.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 })

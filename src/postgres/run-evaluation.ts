@@ -135,7 +135,8 @@ export class Evaluations {
     let sequences = job.sequences
     const changes: TableChange[] = []
     // The executor does not say that ALTER TABLE writes.
-    const mayHaveWritten = written.length > 0 || bases.some(({ rewritable, loaded }) => rewritable && loaded.length > 0)
+    const mayHaveWritten =
+      written.length > 0 || bases.some(({ rewritable, loaded }) => rewritable && loaded.length > 0)
     if (error === undefined && (mayHaveWritten || job.sequences.length > 0)) {
       // What is deferred to a commit would never be checked.
       if (written.length > 0) embedded.run('SET CONSTRAINTS ALL IMMEDIATE')

@@ -66,15 +66,13 @@ describe('a key index', () => {
     expect(chars.find(texts, keyColumns([char], [[Buffer.from('ab')]]), 0)).toBe(0)
   })
 
-  test('of a row that was updated ten thousand times stays fast', () => {
+  test('of a row that was updated 300,000 times is made in linear time: else this runs into its time limit', () => {
     const builder = createColumnBuilder('int64')
-    const rowCount = 10_000
+    const rowCount = 300_000
     for (let i = 0; i < rowCount; i += 1) builder.appendDatum(new Uint8Array(8))
     const columns = [builder.view()]
     const index = new KeyIndex([columnSchema(1, 'int64')], false)
-    const startedAt = performance.now()
     index.extend(columns, rowCount)
     expect(index.find(columns, columns, 0)).toBe(rowCount - 1)
-    expect(performance.now() - startedAt).toBeLessThan(500)
   })
 })
