@@ -40,25 +40,37 @@ async function convert(
   arrayOid: number,
 ): Promise<Column> {
   const builder = createColumnBuilder(target.kind, target.width, raw.length)
-  for (let from = 0; from < raw.length; from += rowsPerQuery) {
-    const to = Math.min(raw.length, from + rowsPerQuery)
+  const step = arrayOid === 0 ? Math.min(rowsPerQuery, 1000) : rowsPerQuery
+  for (let from = 0; from < raw.length; from += step) {
+    const to = Math.min(raw.length, from + step)
+    const statement =
+      arrayOid === 0
+        ? valuesStatement(raw, from, to, elementOid)
+        : {
+            sql: `SELECT v::${typeSql(target)} FROM unnest($1) AS v`,
+            parameterTypes: [arrayOid],
+            parameters: [encodeArray(raw, from, to, elementOid)],
+          }
     const result = await execution.environment.postgres.catalogQuery(
-      evaluationOf(
-        execution,
-        {
-          sql: `SELECT v::${typeSql(target)} FROM unnest($1) AS v`,
-          parameterTypes: [arrayOid],
-          parameters: [encodeArray(raw, from, to, elementOid)],
-          parameterFormats: [1],
-          resultFormats: [1],
-        },
-        [],
-      ),
+      evaluationOf(execution, { ...statement, parameterFormats: [1], resultFormats: [1] }, []),
       execution.context,
     )
     for (const [value] of dataRows(result)) builder.appendDatum(value ?? null)
   }
   return builder.finish()
+}
+
+/** Values that no array can hold, being arrays themselves: a parameter each. */
+function valuesStatement(column: Column, from: number, to: number, typeOid: number) {
+  const parameters: Datum[] = []
+  for (let row = from; row < to; row += 1) {
+    parameters.push(isNull(column, row) ? null : readDatum(column, row))
+  }
+  return {
+    sql: `SELECT v FROM (VALUES ${parameters.map((_, i) => `($${i + 1})`).join(', ')}) AS t(v)`,
+    parameterTypes: parameters.map(() => typeOid),
+    parameters,
+  }
 }
 
 function arrayTypeOf(execution: Execution, target: TableColumn): number {

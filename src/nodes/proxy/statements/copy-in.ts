@@ -136,7 +136,6 @@ async function* parseBlocks(
     pending = rest.length === 0 ? [] : [rest]
     pendingBytes = rest.length
     ended = block.ended
-    line += block.rowCount
     if (block.error !== undefined) {
       // Rows before the bad one may hold values that only PostgreSQL refuses: its error would come first.
       failed = copyError(block.error, options, line)
@@ -145,6 +144,7 @@ async function* parseBlocks(
     if (final && options.format === 'binary' && !block.ended && rest.length > 0) {
       throw new DatabaseError(SqlState.badCopyFileFormat, 'unexpected EOF in COPY data')
     }
+    line += block.rowCount
     return block
   }
   let target = blockBytes

@@ -3,10 +3,11 @@
 import { native } from '#engine/index/native.js'
 import { hasTextFormatter } from '#engine/types/format-text.js'
 import { BackendMessages } from '#net/pgwire/backend-parse.js'
-import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
+import { describeStatement, preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
 import { type CopyOptions, copyOptions } from '#nodes/proxy/statements/copy-options.js'
+import { frameCopyRows } from '#nodes/proxy/statements/copy-rows.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { chooseReadTimestamp } from '#nodes/proxy/statements/execution.js'
@@ -71,11 +72,11 @@ async function copyTable(execution: Execution, options: CopyOptions): Promise<nu
       ...column,
       typeName: options.columns[i]?.typeName ?? '',
     }))
-    out.copyData(
+    const rows =
       options.format === 'binary'
         ? native.encodeCopyBinary(columns, batch.rowCount)
-        : native.encodeCopyText(columns, batch.rowCount, options.text),
-    )
+        : native.encodeCopyText(columns, batch.rowCount, options.text)
+    out.raw(frameCopyRows(rows, batch.rowCount, options.format, options.text))
     count += batch.rowCount
     if (out.full) await out.drain()
   }
@@ -106,7 +107,7 @@ async function copyThroughPostgres(execution: Execution): Promise<Result> {
   )
   const messages = new BackendMessages(result.dataRows)
   const binary = /\bbinary\b/i.test(JSON.stringify(execution.parsed.tree['options'] ?? []))
-  out.copyOut(binary ? 'binary' : 'text', fieldCount(rows))
+  out.copyOut(binary ? 'binary' : 'text', await columnCount(execution))
   while (messages.next()) {
     if (messages.type === 0x64) out.copyData(messages.payload())
     if (out.full) await out.drain()
@@ -160,6 +161,9 @@ function copyQuery(execution: Execution): string | undefined {
 }
 
 /** Clients read the count of columns only to know that the formats are all the same. */
-function fieldCount(rows: readonly LoadedRows[]): number {
-  return Math.max(1, rows[0]?.attnums.length ?? 1)
+async function columnCount(execution: Execution): Promise<number> {
+  const sql = copyQuery(execution)
+  if (sql === undefined) return copyOptions(execution).columns.length
+  const { fields } = await describeStatement({ sql, parameterTypes: [] }, execution)
+  return fields.length
 }

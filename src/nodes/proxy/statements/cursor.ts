@@ -1,6 +1,8 @@
 /** DECLARE, FETCH, MOVE, CLOSE: cursors are portals that SQL names. */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
+import type { Portal, RunningPortal } from '#nodes/proxy/session/prepared.js'
+import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result, type RowChunk } from '#nodes/proxy/statements/result.js'
 import { select } from '#nodes/proxy/statements/select.js'
@@ -55,6 +57,7 @@ export async function fetchCursor(execution: Execution): Promise<Result> {
   if (portal?.running === undefined) {
     throw new DatabaseError(SqlState.invalidCursorName, `cursor "${name}" does not exist`)
   }
+  portal.running = await inFormats(execution, portal, portal.running)
   const direction = String(parsed.tree['direction'] ?? 'FETCH_FORWARD')
   const howMany = fetchCount(parsed.tree)
   if (direction !== 'FETCH_FORWARD' || howMany < 0) {
@@ -73,6 +76,34 @@ export async function fetchCursor(execution: Execution): Promise<Result> {
   }
   if (move) return commandResult(`MOVE ${count}`)
   return { fields: portal.running.result.fields, rows: chunks, tag: () => `FETCH ${count}` }
+}
+
+/**
+ * A FETCH by the extended protocol says itself how it wants the values, whatever DECLARE said. Before the first row the
+ * query is started again for that.
+ */
+async function inFormats(
+  execution: Execution,
+  portal: Portal,
+  running: RunningPortal,
+): Promise<RunningPortal> {
+  const { bound } = execution
+  const { fields } = running.result
+  if (
+    bound.resultFormats.length === 0 ||
+    fields === undefined ||
+    portal.statement.parsed === undefined
+  )
+    return running
+  const wanted = formatsOf(bound.resultFormats, fields.length)
+  if (fields.every((field, i) => field.format === wanted[i])) return running
+  if (running.sent > 0) {
+    throw notSupported('the formats of a cursor cannot change after its first FETCH')
+  }
+  await closePortal(running)
+  const { parsed, sql } = portal.statement
+  const inner = { ...bound, sql, resultFormats: bound.resultFormats }
+  return startPortal(await select({ ...execution, parsed, bound: inner }))
 }
 
 /** FETCH ALL is LONG_MAX in the tree, printed as a string. */
