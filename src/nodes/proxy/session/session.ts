@@ -49,6 +49,9 @@ const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'd
 
 const noPlan: readonly number[] = []
 
+/** Nothing of them has reached the client or the transaction when they fail. */
+const mayRunAgain: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
+
 export class ProxySession implements Session {
   readonly #environment: ProxyEnvironment
   readonly #settings: Settings
@@ -240,7 +243,16 @@ export class ProxySession implements Session {
   ): Promise<Result> {
     this.#refuseInFailedBlock(parsed)
     this.#running = { sql: bound.sql, active: true, startedMs: this.#environment.runtime.nowMs() }
-    return runStatement(this.#execution(parsed, bound, out, context))
+    const execution = this.#execution(parsed, bound, out, context)
+    return runStatement(execution).catch((error: unknown) => {
+      if (!mayRunAgain.has(parsed.kind) || !this.#catalogMoved(execution)) throw error
+      return this.#run(parsed, bound, out, context)
+    })
+  }
+
+  /** CAT-1: evaluators follow the catalog at once. A statement that was planned before a change starts anew. */
+  #catalogMoved({ catalog, transaction }: Execution): boolean {
+    return transaction.catalog === undefined && this.#environment.postgres.catalog() !== catalog
   }
 
   /** Nothing runs any more: pg_stat_activity says idle. */
