@@ -242,7 +242,10 @@ export class ProxySession implements Session {
     context: StatementContext,
   ): Promise<Result> {
     this.#refuseInFailedBlock(parsed)
-    this.#running = { sql: bound.sql, active: true, startedMs: this.#environment.runtime.nowMs() }
+    const nowMs = this.#environment.runtime.nowMs()
+    if (this.#transaction.kind === 'implicit' && this.#transaction.isUntouched)
+      this.#transaction.startMs = nowMs
+    this.#running = { sql: bound.sql, active: true, startedMs: nowMs }
     const execution = this.#execution(parsed, bound, out, context)
     return runStatement(execution).catch((error: unknown) => {
       if (!mayRunAgain.has(parsed.kind) || !this.#catalogMoved(execution)) throw error

@@ -121,7 +121,8 @@ export type IsolationLevel =
 
 export class Transaction {
   readonly kind: 'implicit' | 'explicit'
-  readonly startMs: number
+  /** now(): of a block its BEGIN, of an implicit transaction its first statement. Unix milliseconds. */
+  startMs: number
   failed = false
   isolation: IsolationLevel
   readOnly: boolean

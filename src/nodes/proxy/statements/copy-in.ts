@@ -8,6 +8,7 @@ import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { type CopyBlock, native } from '#engine/index/native.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
+import { checkNotNull } from '#nodes/proxy/statements/check-not-null.js'
 import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
 import { convertBinary, convertText } from '#nodes/proxy/statements/convert-column.js'
 import { type CopyOptions, copyOptions } from '#nodes/proxy/statements/copy-options.js'
@@ -231,7 +232,7 @@ async function completeRows(
     return { rowCount: block.rowCount, columns: block.columns }
   }
   const missing = stored.filter((column) => copied.every((other) => other.attnum !== column.attnum))
-  const defaults = await defaultsFor(execution, missing, block.rowCount)
+  const defaults = await defaultsFor(execution, missing, () => block.rowCount)
   const columns = stored.map((column): Column => {
     const at = copied.findIndex((other) => other.attnum === column.attnum)
     const given = block.columns[at]
@@ -244,21 +245,6 @@ async function completeRows(
     return builder.finish()
   })
   return { rowCount: block.rowCount, columns }
-}
-
-export function checkNotNull(table: TableInfo, batch: ColumnBatch): void {
-  for (const [i, column] of storedColumns(table).entries()) {
-    const validity = batch.columns[i]?.validity
-    if (!column.notNull || validity === undefined) continue
-    for (let row = 0; row < batch.rowCount; row += 1) {
-      if (((validity[row >> 3] ?? 0) & (1 << (row & 7))) !== 0) continue
-      throw new DatabaseError(
-        SqlState.notNullViolation,
-        `null value in column "${column.name}" of relation "${table.name}" violates not-null constraint`,
-        { schema: table.schemaName, table: table.name, column: column.name },
-      )
-    }
-  }
 }
 
 async function copyThroughPostgres(

@@ -1,6 +1,7 @@
 /** Defaults of columns that were not given, and what about a table only PostgreSQL can do. */
 import type { Datum } from '#engine/columnar/column.js'
 import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
+import { parseText } from '#engine/types/parse-text.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { EvaluationResult, TableColumn, TableInfo } from '#postgres/contract.js'
@@ -39,14 +40,14 @@ function hasSimpleDefault(column: TableColumn): boolean {
 export async function defaultsFor(
   execution: Execution,
   columns: readonly TableColumn[],
-  rowCount: number,
+  rowCountOf: (column: TableColumn) => number,
 ): Promise<ReadonlyMap<number, readonly Datum[]>> {
   const values = new Map<number, readonly Datum[]>()
   for (const column of columns) {
     const info = execution.catalog.sequences.get(column.sequenceOid)
     const drawn = column.identity !== '' || /^nextval\('/.test(column.defaultExpression ?? '')
     if (info !== undefined && drawn) {
-      const numbers = await execution.environment.sequences.next(info, rowCount)
+      const numbers = await execution.environment.sequences.next(info, rowCountOf(column))
       const last = numbers.at(-1)
       if (last !== undefined) {
         const kept = execution.memory.sessionSequences.filter((state) => state.oid !== info.oid)
@@ -60,6 +61,11 @@ export async function defaultsFor(
         numbers.map((number) => integerDatum(number, column.typeName)),
       )
     } else if (column.defaultExpression !== null) {
+      const plain = plainDefault(column, execution)
+      if (plain !== undefined) {
+        values.set(column.attnum, [plain])
+        continue
+      }
       const [value] = await evaluateValues(
         execution,
         `SELECT (${column.defaultExpression})::${column.typeName}`,
@@ -70,6 +76,25 @@ export async function defaultsFor(
     }
   }
   return values
+}
+
+/** Defaults that are seen to be a constant or the transaction's time; undefined: PostgreSQL evaluates it. */
+function plainDefault(column: TableColumn, execution: Execution): Datum | undefined {
+  const text = column.defaultExpression ?? ''
+  if (
+    column.typeName === 'timestamptz' &&
+    column.typmod < 0 &&
+    (text === 'now()' || text === 'CURRENT_TIMESTAMP')
+  ) {
+    // Microseconds since 2000-01-01.
+    return int64Datum(
+      (BigInt(Math.trunc(execution.transaction.startMs)) - 946_684_800_000n) * 1000n,
+    )
+  }
+  const literal = /^'((?:[^']|'')*)'::[a-z ]+$/.exec(text)?.[1]?.replaceAll("''", "'")
+  const plain = literal ?? (/^(-?\d+(\.\d+)?|true|false)$/.test(text) ? text : undefined)
+  if (plain === undefined || (column.typmod >= 0 && column.typeName !== 'varchar')) return undefined
+  return parseText(column.typeName, column.typmod, plain, execution.settings.types())
 }
 
 function integerDatum(value: bigint, typeName: string): Uint8Array {
