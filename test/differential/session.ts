@@ -10,7 +10,7 @@ export interface Parameter {
 }
 
 export interface Answer {
-  /** name:type OID of each column; undefined when the statement returns no rows or failed. */
+  /** name:type OID of each column (types of extensions have other OIDs everywhere); undefined when the statement returns no rows or failed. */
   readonly fields: readonly string[] | undefined
   /** Text values as they came, binary ones as hexadecimal digits. */
   readonly rows: readonly (readonly (string | null)[])[]
@@ -75,7 +75,9 @@ function toAnswer(messages: readonly Received[], format: 0 | 1): Answer {
   const encoding = format === 1 ? 'hex' : 'utf8'
   for (const { type, body } of messages) {
     if (type === 'T') {
-      fields = parseRowDescription(body).map(({ name, typeOid }) => `${name}:${typeOid}`)
+      fields = parseRowDescription(body).map(
+        ({ name, typeOid }) => `${name}:${typeOid < 16384 ? typeOid : 'not built in'}`,
+      )
     } else if (type === 'D') {
       rows.push(
         parseDataRow(body).map((value) =>

@@ -12,10 +12,13 @@ export interface GeneratedStatement {
   readonly parameters: readonly Parameter[]
   readonly resultFormat: 0 | 1
   readonly agreement: Agreement
+  /** The SELECT whose rows a changing statement must return. */
+  readonly reference?: string | undefined
 }
 
 interface Draft {
   readonly fragment: Fragment
+  readonly reference?: Fragment
   readonly agreement: Agreement
 }
 
@@ -30,6 +33,7 @@ export function statementArb(dataset: Dataset): fc.Arbitrary<GeneratedStatement>
     { weight: 1, arbitrary: table.chain(distinct) },
     { weight: 2, arbitrary: fc.tuple(table, table).chain(([a, b]) => joins(a, b)) },
     { weight: 1, arbitrary: table.chain(windows) },
+    { weight: 1, arbitrary: table.chain(changing) },
   ]
   if (withVector.length > 0) {
     const vectorTable = fc.constantFrom(...withVector)
@@ -38,14 +42,19 @@ export function statementArb(dataset: Dataset): fc.Arbitrary<GeneratedStatement>
   }
   return fc
     .tuple(fc.oneof(...kinds), fc.constantFrom<0 | 1>(0, 0, 1))
-    .map(([{ fragment, agreement }, format]) => {
+    .map(([{ fragment, reference, agreement }, format]) => {
       const resultFormat =
         agreement.order === 'keys' ||
         agreement.anySpelling === true ||
         (agreement.approximate ?? []).length > 0
           ? 0
           : format
-      return { ...write(fragment), resultFormat, agreement }
+      return {
+        ...write(fragment),
+        resultFormat,
+        agreement,
+        reference: reference && write(reference).sql,
+      }
     })
 }
 
@@ -380,6 +389,19 @@ function windows(table: DataTable): fc.Arbitrary<Draft> {
         agreement: { order: 'bag' },
       }
     })
+}
+
+/** UPDATE and DELETE find the rows that a SELECT finds. */
+function changing(table: DataTable): fc.Arbitrary<Draft> {
+  const forms = fc.constantFrom('DELETE FROM', 'UPDATE')
+  return fc.tuple(forms, conditionArb(table)).map(([form, condition]): Draft => {
+    const set = form === 'UPDATE' ? ' SET id = id' : ''
+    return {
+      fragment: (writer) => `${form} ${table.name}${set} WHERE ${condition(writer)} RETURNING id`,
+      reference: (writer) => `SELECT id FROM ${table.name} WHERE ${condition(writer)}`,
+      agreement: { order: 'bag' },
+    }
+  })
 }
 
 /** ORDER BY distance LIMIT k, in the forms people write. */
