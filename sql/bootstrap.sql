@@ -1,5 +1,5 @@
 -- Run once into the snapshot that every embedded instance starts from (src/postgres/make-snapshot.ts).
--- Objects made here get the same OIDs everywhere, below those of user objects (16384 …).
+-- Objects made here get the same OIDs everywhere: 16384 and up, below those of users' objects (src/postgres/catalog.ts).
 
 CREATE SCHEMA elanus;
 COMMENT ON SCHEMA elanus IS 'Elanus: system views, functions and procedures';

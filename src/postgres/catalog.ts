@@ -21,7 +21,11 @@ import { refuseUnsafe, singleStatement } from '#postgres/refuse.js'
 import { runCancellable } from '#postgres/run-cancellable.js'
 import { prepareDdl } from '#postgres/table-options.js'
 
-const firstUserOid = 16384
+/**
+ * What sql/ makes has OIDs from 16384 on and may grow; those of users' objects are in the DDL log for good. So they begin
+ * where the two never meet.
+ */
+const firstUserOid = 65_536
 
 export class Catalog {
   readonly #source: InstanceSource

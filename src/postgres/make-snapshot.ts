@@ -1,5 +1,5 @@
 /**
- * Makes the file that every embedded instance starts from: initdb, sql/bootstrap.sql, a clean shutdown, and the
+ * Makes the file that every embedded instance starts from: initdb, the files of sql/, a clean shutdown, and the
  * extensions' files beside it. About 4 s; run by the build (scripts/make-snapshot.ts).
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -38,7 +38,7 @@ const contrib = [
   'uuid-ossp',
 ]
 
-/** @param bootstrapSql text of sql/bootstrap.sql */
+/** @param bootstrapSql text of the files of sql/ in their order */
 export async function makeSnapshot(path: string, bootstrapSql: string): Promise<void> {
   const pg = await PGlite.create({ initDbStartParams: ['--wal-segsize=1'] })
   const { FS } = pg.Module

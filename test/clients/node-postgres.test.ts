@@ -6,6 +6,8 @@ import { pipeline } from 'node:stream/promises'
 import pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import Cursor from 'pg-cursor'
+import { SparseVector } from 'pgvector'
+import pgvector from 'pgvector/pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { startServer, type TestServer } from '../server.js'
 
@@ -496,3 +498,26 @@ async function read(sql: string): Promise<Buffer> {
   for await (const chunk of client.query(copyTo(sql))) chunks.push(chunk as Buffer)
   return Buffer.concat(chunks)
 }
+
+test('the README of pgvector-node', async () => {
+  await client.query('DROP TABLE IF EXISTS items_of_readme')
+  await client.query('CREATE EXTENSION IF NOT EXISTS vector')
+  await pgvector.registerTypes(client)
+  await client.query(
+    'CREATE TABLE items_of_readme (id bigserial PRIMARY KEY, embedding vector(3), half halfvec(3), sparse sparsevec(3))',
+  )
+  await client.query('INSERT INTO items_of_readme (embedding, half, sparse) VALUES ($1, $2, $3)', [
+    pgvector.toSql([1, 2, 3]),
+    pgvector.toSql([1, 2, 3]),
+    pgvector.toSql(new SparseVector({ 0: 1, 2: 3 }, 3)),
+  ])
+  const search = 'SELECT * FROM items_of_readme ORDER BY embedding <-> $1 LIMIT 5'
+  const { rows } = await client.query(search, [pgvector.toSql([1, 2, 3])])
+  expect(rows).toMatchObject([{ id: '1', embedding: [1, 2, 3], half: [1, 2, 3] }])
+  expect(rows[0]?.sparse.toArray()).toEqual([1, 0, 3])
+  await client.query('CREATE INDEX ON items_of_readme USING hnsw (embedding vector_l2_ops)')
+  await client.query(
+    'CREATE INDEX ON items_of_readme USING ivfflat (embedding vector_l2_ops) WITH (lists = 100)',
+  )
+  expect((await client.query(search, [pgvector.toSql([3, 1, 2])])).rows).toHaveLength(1)
+})

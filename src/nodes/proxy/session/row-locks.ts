@@ -40,6 +40,15 @@ export class RowLocks {
     return true
   }
 
+  /** Whether nobody else holds any of them. */
+  free(transaction: object, tableId: number, rowIds: Iterable<number>): boolean {
+    for (const rowId of rowIds) {
+      const owner = this.#owners.get(`${tableId}:${rowId}`)
+      if (owner !== undefined && owner !== transaction) return false
+    }
+    return true
+  }
+
   /** The transaction is over: its rows are free. */
   release(transaction: object): void {
     const holder = this.#holders.get(transaction)

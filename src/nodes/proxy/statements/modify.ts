@@ -24,6 +24,7 @@ import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
 import {
   type LoadedRows,
   loadRows,
@@ -368,44 +369,14 @@ async function lockRemoved(
   rows: readonly LoadedRows[],
   readAt: Timestamp,
 ): Promise<boolean> {
-  const { environment, transaction, context } = execution
   for (const change of changes) {
     const loaded = rows.find((entry) => entry.table.oid === change.table.oid)
     const rowIds = Float64Array.from(removedRowIds(change, loaded)).sort()
     if (rowIds.length === 0) continue
-    let current = await environment.rowLocks.acquire(transaction, change.table.oid, rowIds, context)
-    if (current && environment.streaming.serviceTime() !== readAt) {
-      current = (await countLive(execution, change.table, rowIds)) === rowIds.length
-    }
-    if (current) continue
-    if (transaction.isolation === 'repeatable read' || transaction.isolation === 'serializable') {
-      throw new DatabaseError(
-        SqlState.serializationFailure,
-        'could not serialize access due to concurrent update',
-      )
-    }
+    if (await holdRows(execution, change.table, rowIds, readAt, 'wait')) continue
     return false
   }
   return true
-}
-
-async function countLive(
-  execution: Execution,
-  table: TableInfo,
-  rowIds: Float64Array,
-): Promise<number> {
-  const { environment, context } = execution
-  const part = await environment.streaming.aggregate(
-    {
-      tableId: table.oid,
-      shard: 0,
-      readAt: environment.streaming.serviceTime(),
-      allowedRowIds: rowIds,
-      aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
-    },
-    context,
-  )
-  return part.values[0]?.count ?? 0
 }
 
 /** The difference becomes part of the transaction. */

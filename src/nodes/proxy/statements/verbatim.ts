@@ -1,10 +1,12 @@
 /** The statement as it is, evaluated by PostgreSQL over the rows that its scans can reach. */
 
+import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
 import {
   type LoadedRows,
   loadRows,
@@ -16,6 +18,7 @@ import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
+import type { TreeNode } from '#postgres/classify.js'
 import type { EvaluationResult } from '#postgres/contract.js'
 
 export async function verbatim(
@@ -24,8 +27,46 @@ export async function verbatim(
   prepared: PreparedPlan,
   execution: Execution,
 ): Promise<Result> {
-  const readAt = chooseReadTimestamp(execution)
-  return overRows(await loadTables(execution, scans, values, readAt), prepared, execution)
+  const policy = lockPolicy(execution)
+  for (;;) {
+    const readAt = chooseReadTimestamp(execution)
+    const rows = await loadTables(execution, scans, values, readAt)
+    if (policy === undefined || (await holdAll(execution, rows, readAt, policy))) {
+      return overRows(rows, prepared, execution)
+    }
+  }
+}
+
+/**
+ * FOR UPDATE and its weaker forms, which are all taken as FOR UPDATE. The rows held are those that the scans' native
+ * conditions let through: a superset when PostgreSQL judges the rest. @throws 0A000 for SKIP LOCKED
+ */
+function lockPolicy({ parsed }: Execution): 'wait' | 'refuse' | undefined {
+  const clauses = (parsed.tree['lockingClause'] ?? []) as readonly {
+    readonly LockingClause?: TreeNode
+  }[]
+  if (clauses.length === 0) return undefined
+  const policies = clauses.map((clause) => String(clause.LockingClause?.['waitPolicy']))
+  if (policies.includes('LockWaitSkip')) {
+    throw notSupported(
+      'SKIP LOCKED is not supported yet',
+      'Use FOR UPDATE, or NOWAIT and another row.',
+    )
+  }
+  return policies.includes('LockWaitError') ? 'refuse' : 'wait'
+}
+
+async function holdAll(
+  execution: Execution,
+  rows: readonly LoadedRows[],
+  readAt: Timestamp,
+  policy: 'wait' | 'refuse',
+): Promise<boolean> {
+  for (const { table, rowIds } of rows) {
+    if (rowIds.length > 0 && !(await holdRows(execution, table, rowIds, readAt, policy)))
+      return false
+  }
+  return true
 }
 
 /** Evaluates the statement over these rows, and over whole tables that turn out to be read unseen (in functions). */

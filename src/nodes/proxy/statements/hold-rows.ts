@@ -1,0 +1,58 @@
+/** Row locks of a statement: held until the transaction ends, and only rows that are still what was read. */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
+import type { TableInfo } from '#postgres/contract.js'
+
+/**
+ * @param rowIds stored rows, ascending
+ * @param policy 'refuse': NOWAIT
+ * @returns false when the statement must look again: it waited for another transaction, or a row has changed
+ * @throws 40001 under REPEATABLE READ instead; 55P03; 40P01
+ */
+export async function holdRows(
+  execution: Execution,
+  table: TableInfo,
+  rowIds: Float64Array,
+  readAt: Timestamp,
+  policy: 'wait' | 'refuse',
+): Promise<boolean> {
+  const { environment, transaction, context } = execution
+  if (policy === 'refuse' && !environment.rowLocks.free(transaction, table.oid, rowIds)) {
+    throw new DatabaseError(
+      SqlState.lockNotAvailable,
+      `could not obtain lock on row in relation "${table.name}"`,
+    )
+  }
+  let current = await environment.rowLocks.acquire(transaction, table.oid, rowIds, context)
+  if (current && environment.streaming.serviceTime() !== readAt) {
+    current = (await countLive(execution, table, rowIds)) === rowIds.length
+  }
+  if (current) return true
+  if (transaction.isolation === 'repeatable read' || transaction.isolation === 'serializable') {
+    throw new DatabaseError(
+      SqlState.serializationFailure,
+      'could not serialize access due to concurrent update',
+    )
+  }
+  return false
+}
+
+async function countLive(
+  execution: Execution,
+  table: TableInfo,
+  rowIds: Float64Array,
+): Promise<number> {
+  const { environment, context } = execution
+  const part = await environment.streaming.aggregate(
+    {
+      tableId: table.oid,
+      shard: 0,
+      readAt: environment.streaming.serviceTime(),
+      allowedRowIds: rowIds,
+      aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
+    },
+    context,
+  )
+  return part.values[0]?.count ?? 0
+}
