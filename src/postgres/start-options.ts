@@ -26,6 +26,8 @@ const settings: Readonly<Record<string, string>> = {
   synchronous_commit: 'off',
   autovacuum: 'off',
   track_activities: 'off',
+  // Scans begin at the first page, always: rows are told apart by the order in which they were loaded.
+  synchronize_seqscans: 'off',
   // PostgreSQL's own guard; the worker's stack is made larger than this.
   max_stack_depth: '2MB',
 }

@@ -3,10 +3,13 @@ import type { Metric } from '#engine/columnar/schema.js'
 import { type Expression, isColumnFree } from '#nodes/proxy/plan/expression.js'
 import { vectorOperators } from '#nodes/proxy/plan/operators.js'
 
+export type ColumnReference = Extract<Expression, { kind: 'column' }>
+
 /** distance(column, query): smaller is nearer. */
 export interface DistanceExpression {
   readonly metric: Metric
-  readonly columnName: string
+  /** Reference to the vector column; whose it is, the caller must check. */
+  readonly column: ColumnReference
   readonly query: Expression
 }
 
@@ -32,18 +35,18 @@ function ofSides(
 ): DistanceExpression | undefined {
   const leftColumn = vectorColumn(left)
   if (leftColumn !== undefined && isColumnFree(right))
-    return { metric, columnName: leftColumn, query: right }
+    return { metric, column: leftColumn, query: right }
   const rightColumn = vectorColumn(right)
   if (rightColumn !== undefined && isColumnFree(left))
-    return { metric, columnName: rightColumn, query: left }
+    return { metric, column: rightColumn, query: left }
   return undefined
 }
 
 /** The column itself, or a cast of it to vector that changes no value (vector → vector(n)). */
-function vectorColumn(expression: Expression): string | undefined {
-  if (expression.kind === 'column') return expression.name
+function vectorColumn(expression: Expression): ColumnReference | undefined {
+  if (expression.kind === 'column') return expression
   if (expression.kind === 'cast' && expression.type.name === 'vector' && !expression.type.array) {
-    return expression.argument.kind === 'column' ? expression.argument.name : undefined
+    return expression.argument.kind === 'column' ? expression.argument : undefined
   }
   return undefined
 }

@@ -4,10 +4,9 @@
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { datumToVector } from '#engine/columnar/read-datum.js'
-import type { Metric } from '#engine/columnar/schema.js'
 import type { Comparison, FilterNode } from '#engine/plan/filter.js'
 import { comparerFor } from '#nodes/proxy/plan/compare.js'
-import { asDistance } from '#nodes/proxy/plan/distance.js'
+import { asDistance, type DistanceExpression } from '#nodes/proxy/plan/distance.js'
 import { type Expression, isColumnFree } from '#nodes/proxy/plan/expression.js'
 import { arrayElements, type SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import type { TableColumn, TableInfo } from '#postgres/contract.js'
@@ -21,6 +20,8 @@ export type TypeOf = (
 
 export interface FilterScope {
   readonly table: TableInfo
+  /** Name under which the plan knows the scan: a column of any other is a value from outside (a correlated sub-select). */
+  readonly alias: string
   readonly slots: SlotCollector
   readonly typeOf: TypeOf
 }
@@ -64,14 +65,14 @@ function compile(expression: Expression, scope: FilterScope): FilterBuilder | un
       return inner && ((values) => ({ op: 'not', arg: inner(values) }))
     }
     case 'nullTest': {
-      const column = columnOf(expression.argument, scope.table)
+      const column = columnOf(expression.argument, scope.table, scope.alias)
       if (column === undefined) return undefined
       const test: FilterNode = { op: 'isNull', attnum: column.attnum }
       const node: FilterNode = expression.isNull ? test : { op: 'not', arg: test }
       return () => node
     }
     case 'column': {
-      const column = columnOf(expression, scope.table)
+      const column = columnOf(expression, scope.table, scope.alias)
       if (column?.typeName !== 'bool') return undefined
       const node: FilterNode = { op: 'boolean', attnum: column.attnum }
       return () => node
@@ -113,8 +114,8 @@ function compileOperator(
   if (leftDistance !== undefined && isColumnFree(right)) {
     return compileRange(leftDistance, comparison, right, scope)
   }
-  const leftColumn = columnOf(left, scope.table)
-  const rightColumn = columnOf(right, scope.table)
+  const leftColumn = columnOf(left, scope.table, scope.alias)
+  const rightColumn = columnOf(right, scope.table, scope.alias)
   if (leftColumn !== undefined && rightColumn !== undefined) {
     const comparer = comparerFor(leftColumn, rightColumn.typeName)
     if (comparer === undefined || leftColumn.typeName !== rightColumn.typeName) return undefined
@@ -152,7 +153,7 @@ function compileAny(
   expression: Extract<Expression, { kind: 'any' }>,
   scope: FilterScope,
 ): FilterBuilder | undefined {
-  const column = columnOf(expression.left, scope.table)
+  const column = columnOf(expression.left, scope.table, scope.alias)
   if (expression.name !== '=' || column === undefined || !isColumnFree(expression.right))
     return undefined
   const type = scope.typeOf(expression.right)
@@ -189,7 +190,7 @@ function compileLike(
   right: Expression,
   scope: FilterScope,
 ): FilterBuilder | undefined {
-  const column = columnOf(left, scope.table)
+  const column = columnOf(left, scope.table, scope.alias)
   if (column === undefined || (column.typeName !== 'text' && column.typeName !== 'varchar'))
     return undefined
   if (!isColumnFree(right)) return undefined
@@ -205,12 +206,12 @@ function compileLike(
 }
 
 function compileRange(
-  distance: { readonly metric: Metric; readonly columnName: string; readonly query: Expression },
+  distance: DistanceExpression,
   comparison: Comparison,
   radius: Expression,
   scope: FilterScope,
 ): FilterBuilder | undefined {
-  const column = scope.table.columns.find((candidate) => candidate.name === distance.columnName)
+  const column = columnOf(distance.column, scope.table, scope.alias)
   if (column?.kind !== 'vector') return undefined
   const radiusType = scope.typeOf(radius)
   if (radiusType?.name !== 'float8' || radiusType.array) return undefined
@@ -243,13 +244,22 @@ export function queryVector(datum: Uint8Array, column: TableColumn): Float32Arra
   return vector
 }
 
-/** The column, also under a cast that only relabels its type (varchar → text). */
-export function columnOf(expression: Expression, table: TableInfo): TableColumn | undefined {
+/**
+ * The column, also under a cast that only relabels its type (varchar → text).
+ * @param alias undefined: the plan has one scan only
+ */
+export function columnOf(
+  expression: Expression,
+  table: TableInfo,
+  alias: string | undefined,
+): TableColumn | undefined {
   if (expression.kind === 'column') {
-    return table.columns.find((column) => column.name === expression.name)
+    const { qualifier, name } = expression
+    if (qualifier !== undefined && alias !== undefined && qualifier !== alias) return undefined
+    return table.columns.find((column) => column.name === name)
   }
   if (expression.kind === 'cast' && expression.type.name === 'text' && !expression.type.array) {
-    const column = columnOf(expression.argument, table)
+    const column = columnOf(expression.argument, table, alias)
     return column?.typeName === 'varchar' || column?.typeName === 'text' ? column : undefined
   }
   return undefined

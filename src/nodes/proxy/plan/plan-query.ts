@@ -16,7 +16,13 @@ import { asDistance, asMonotoneDistance } from '#nodes/proxy/plan/distance.js'
 import { type Expression, parseExpression, toExpression } from '#nodes/proxy/plan/expression.js'
 import { columnOf, type FilterScope } from '#nodes/proxy/plan/filter-compile.js'
 import { planScan } from '#nodes/proxy/plan/plan-scan.js'
-import type { LimitPlan, OutputColumn, QueryPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
+import type {
+  LimitPlan,
+  OutputColumn,
+  QueryPlan,
+  ScanPlan,
+  SearchPlan,
+} from '#nodes/proxy/plan/query-plan.js'
 import { SlotCollector } from '#nodes/proxy/plan/slots.js'
 import type { ParsedStatement, TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description, PlanNode, TableInfo } from '#postgres/contract.js'
@@ -126,6 +132,7 @@ function scanPlanOf(node: PlanNode, scope: PlanScope): ScanPlan | undefined {
   const attnums = columnsRead(table, parent === undefined ? alias : parent.name, scope.used, named)
   return planScan(node, table, alias, attnums, {
     table,
+    alias,
     slots: scope.slots,
     typeOf: typeOfExpressions(scope.input),
   })
@@ -159,16 +166,22 @@ function decidable(scan: ScanPlan): boolean {
 
 function planSearch(scope: PlanScope): QueryPlan | undefined {
   const root = scope.input.explained
-  if (root['Node Type'] !== 'Limit') return undefined
   const limit = limitOf(scope)
-  const sort = onlyChild(root)
-  if (limit?.limit === undefined || sort?.['Node Type'] !== 'Sort') return undefined
+  if (limit?.limit === undefined) return undefined
+  return searchUnder(root, limit, scope)
+}
+
+/** Limit over Sort by distance over scans; undefined when the node is anything else. */
+function searchUnder(root: PlanNode, limit: LimitPlan, scope: PlanScope): SearchPlan | undefined {
+  const sort = root['Node Type'] === 'Limit' ? onlyChild(root) : undefined
+  if (sort?.['Node Type'] !== 'Sort') return undefined
   const before = scope.slots.length
   const giveUp = (): undefined => {
     scope.slots.truncate(before)
     return undefined
   }
-  const scans = leafScans(onlyChild(sort), scope)
+  const below = onlyChild(sort)
+  const scans = leafScans(below, scope)
   const first = scans?.[0]
   const keys = (sort['Sort Key'] ?? []).map(sortKeyOf)
   const key = keys[0]
@@ -179,13 +192,17 @@ function planSearch(scope: PlanScope): QueryPlan | undefined {
   // Nearest first with NULLs last: rising distance ascending, or falling expression descending NULLS LAST; a plain
   // DESC would put NULLs first, which the executor handles by looking for rows without a vector.
   if (monotone.rising === key.descending) return giveUp()
-  const column = first.table.columns.find(
-    (candidate) => candidate.name === monotone.distance.columnName,
-  )
+  const { qualifier } = monotone.distance.column
+  const alias = collectScans(sort)[0]?.Alias
+  // Partitions are known as parent_1, parent_2 …
+  if (qualifier !== undefined && qualifier !== alias && alias?.startsWith(`${qualifier}_`) !== true)
+    return giveUp()
+  const column = columnOf(monotone.distance.column, first.table, undefined)
   if (column?.kind !== 'vector') return giveUp()
   const querySlot = scope.slots.add(monotone.distance.query)
+  const isWhole = root === scope.input.explained
   const output =
-    keys.length === 1 && monotone.exact && scans.length === 1 && !key.descending
+    isWhole && keys.length === 1 && monotone.exact && scans.length === 1 && !key.descending
       ? outputOf(root, first.table, scope, monotone.distance)
       : undefined
   return {
@@ -258,12 +275,40 @@ function planAggregate(scope: PlanScope): QueryPlan | undefined {
 }
 
 function planVerbatim(scope: PlanScope, nodes: readonly PlanNode[]): QueryPlan {
+  const limits = allLimits(scope)
+  const searches: SearchPlan[] = []
+  const covered = new Set<PlanNode>()
+  if (limits !== undefined && limits.every((limit) => limit.limit !== undefined)) {
+    const walk = (node: PlanNode): void => {
+      const found = searchUnder(node, { limit: undefined, offset: undefined }, scope)
+      if (found === undefined) {
+        for (const child of node.Plans ?? []) walk(child)
+        return
+      }
+      searches.push(found)
+      for (const scan of collectScans(node)) covered.add(scan)
+    }
+    walk(scope.input.explained)
+  }
   const scans: ScanPlan[] = []
   for (const node of nodes) {
+    if (covered.has(node)) continue
     const scan = scanPlanOf(node, scope)
     if (scan !== undefined) scans.push(scan)
   }
-  return { kind: 'verbatim', scans }
+  // A table that is also scanned outside of the searches is needed whole.
+  const outside = new Set(scans.map((scan) => scan.table.oid))
+  const [kept, dropped] = [true, false].map((wanted) =>
+    searches.filter(
+      (search) => search.scans.every((scan) => !outside.has(scan.table.oid)) === wanted,
+    ),
+  )
+  return {
+    kind: 'verbatim',
+    scans: [...scans, ...(dropped ?? []).flatMap((search) => search.scans)],
+    searches: kept ?? [],
+    limits: limits ?? [],
+  }
 }
 
 interface ParsedSortKey {
@@ -317,7 +362,7 @@ function sortKeys(texts: readonly string[], table: TableInfo): readonly SortKey[
   const keys: SortKey[] = []
   for (const text of texts) {
     const key = sortKeyOf(text)
-    const column = columnOf(key.expression, table)
+    const column = columnOf(key.expression, table, undefined)
     const as = column === undefined ? undefined : nativeOrder[column.typeName]
     if (column === undefined || as === undefined) return undefined
     keys.push({ attnum: column.attnum, descending: key.descending, nullsFirst: key.nullsFirst, as })
@@ -348,7 +393,8 @@ function outputOf(
     }
     const same = asDistance(expression)
     if (distance === undefined || same === undefined) return undefined
-    if (same.metric !== distance.metric || same.columnName !== distance.columnName) return undefined
+    if (same.metric !== distance.metric || same.column.name !== distance.column.name)
+      return undefined
     if (scope.slots.add(same.query) !== scope.slots.add(distance.query)) return undefined
     output.push({ kind: 'distance' })
   }
@@ -370,7 +416,7 @@ function aggregatesOf(
       specs.push({ kind: 'countStar', attnum: 0, as: 'native' })
       continue
     }
-    const column = argument === undefined ? undefined : columnOf(argument, table)
+    const column = argument === undefined ? undefined : columnOf(argument, table, undefined)
     if (column === undefined || expression.arguments.length !== 1) return undefined
     const as = nativeOrder[column.typeName]
     if (expression.name === 'count') {
@@ -392,18 +438,28 @@ function aggregatesOf(
 
 /** The one LIMIT of the statement, if its count and offset are constants or parameters. */
 function limitOf(scope: PlanScope): LimitPlan | undefined {
-  const found: TreeNode[] = []
+  const limits = allLimits(scope)
+  return limits?.length === 1 ? limits[0] : undefined
+}
+
+/** Every LIMIT and OFFSET of the statement; undefined when one is not a constant or a parameter. */
+function allLimits(scope: PlanScope): readonly LimitPlan[] | undefined {
+  const limits: LimitPlan[] = []
+  let known = true
   visit({ [scope.input.parsed.nodeTag]: scope.input.parsed.tree }, (tag, node) => {
     const isSelect = tag === 'SelectStmt' || tag === 'larg' || tag === 'rarg'
-    if (isSelect && (node['limitCount'] !== undefined || node['limitOffset'] !== undefined))
-      found.push(node)
+    if (!isSelect || (node['limitCount'] === undefined && node['limitOffset'] === undefined)) return
+    const count = bound(node['limitCount'], scope)
+    const offset = bound(node['limitOffset'], scope)
+    if (
+      count === 'unknown' ||
+      offset === 'unknown' ||
+      node['limitOption'] === 'LIMIT_OPTION_WITH_TIES'
+    )
+      known = false
+    else limits.push({ limit: count, offset })
   })
-  const select = found[0]
-  if (found.length !== 1 || select === undefined) return undefined
-  if (select['limitOption'] === 'LIMIT_OPTION_WITH_TIES') return undefined
-  const count = bound(select['limitCount'], scope)
-  const offset = bound(select['limitOffset'], scope)
-  return count === 'unknown' || offset === 'unknown' ? undefined : { limit: count, offset }
+  return known ? limits : undefined
 }
 
 function bound(node: unknown, scope: PlanScope): number | undefined | 'unknown' {

@@ -94,7 +94,7 @@ function keyLookup(conjuncts: readonly Expression[], scope: FilterScope): KeyLoo
       conjunct.left === undefined
     )
       continue
-    const column = columnOf(conjunct.left, scope.table)
+    const column = columnOf(conjunct.left, scope.table, scope.alias)
     const type = scope.typeOf(conjunct.right)
     if (column === undefined || type === undefined || type.array !== isAny) continue
     if (!lookupTypes.has(column.typeName) || !sameFamily(column.typeName, type.name)) continue

@@ -16,7 +16,7 @@ export function planWholeTables(
   }
   return tables.size === 0
     ? { kind: 'catalog' }
-    : { kind: 'verbatim', scans: [...tables].map(wholeScan) }
+    : { kind: 'verbatim', scans: [...tables].map(wholeScan), searches: [], limits: [] }
 }
 
 function wholeScan(table: TableInfo): ScanPlan {

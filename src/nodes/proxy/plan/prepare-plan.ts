@@ -96,7 +96,7 @@ async function makePlan(execution: Execution): Promise<PreparedPlan> {
   }
 }
 
-/** Only taken when the rest becomes a search: for anything else the verbatim path does as well. */
+/** Only taken when the rest gains by it: evaluated over rows, the statement runs its sub-selects as well as we would. */
 async function hoist(
   execution: Execution,
   description: Description,
@@ -138,6 +138,7 @@ async function hoist(
     ),
     catalog,
   }
-  if (planQuery(input).plan.kind !== 'search') return undefined
+  const { plan } = planQuery(input)
+  if (plan.kind === 'verbatim' && plan.searches.length === 0) return undefined
   return { plan: { kind: 'hoisted', subqueries, sql, parameterTypes }, slots: [] }
 }

@@ -81,6 +81,10 @@ export interface AggregatePlan {
 export interface VerbatimPlan {
   readonly kind: 'verbatim'
   readonly scans: readonly ScanPlan[]
+  /** Parts of the plan that want the nearest rows only (a leg of a hybrid search, a CTE): their tables are not in `scans`. */
+  readonly searches: readonly SearchPlan[]
+  /** Every LIMIT of the statement: a search fetches as many rows as the largest asks for. */
+  readonly limits: readonly LimitPlan[]
 }
 
 /** Reads no user table: the catalog instance answers. */

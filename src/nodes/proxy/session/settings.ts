@@ -141,11 +141,10 @@ export class Settings {
   /** What the embedded PostgreSQL must know: native settings left out. */
   session(): SessionSettings {
     if (this.#session === undefined) {
-      // For pg_backend_pid() (sql/live.sql); it decides about no plan, so it is not in the key.
-      const gucs = new Map([['elanus.backend_pid', String(this.#processId)]])
+      const gucs = new Map<string, string>()
       let role: string | undefined
       let planKey = this.user
-      let key = `${this.user}\u0000${this.#processId}`
+      let key = this.user
       for (const [name, value] of [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1))) {
         if (nativeSettings.has(name)) continue
         if (name === 'role') {
@@ -162,6 +161,18 @@ export class Settings {
       this.#session = { user: this.user, role, gucs, key }
     }
     return this.#session
+  }
+
+  /** With what pg_backend_pid() reads (sql/live.sql): instances apply settings anew for every session then. */
+  sessionWithProcess(): SessionSettings {
+    const { user, role, gucs, key } = this.session()
+    const pid = String(this.#processId)
+    return {
+      user,
+      role,
+      gucs: new Map([...gucs, ['elanus.backend_pid', pid]]),
+      key: `${key}\u0000pid=${pid}`,
+    }
   }
 
   /** Identity of what can change a plan: sessions that differ in nothing else share plans. */

@@ -137,7 +137,12 @@ async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> 
   if (plan.kind === 'catalog' || plan.kind === 'hoisted') {
     return plan.kind === 'catalog' ? [] : wholeTables(execution, query)
   }
-  const scans = plan.kind === 'scan' ? [plan.scan] : plan.scans
+  const scans =
+    plan.kind === 'scan'
+      ? [plan.scan]
+      : plan.kind === 'verbatim'
+        ? [...plan.scans, ...plan.searches.flatMap((part) => part.scans)]
+        : plan.scans
   return loadTables(inner, scans, values, chooseReadTimestamp(execution))
 }
 

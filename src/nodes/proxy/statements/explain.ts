@@ -65,7 +65,7 @@ export async function explain(execution: Execution): Promise<Result> {
 async function planOnly(execution: Execution): Promise<PreparedPlan> {
   const { environment, settings, transaction, bound } = execution
   return {
-    plan: { kind: 'verbatim', scans: [] },
+    plan: { kind: 'verbatim', scans: [], searches: [], limits: [] },
     slots: [],
     description: { parameterTypes: [], fields: [] },
     explained: await environment.postgres.explain(
@@ -184,6 +184,9 @@ function describePlan(
         properties: [],
         children: [
           postgresNode(prepared.explained),
+          ...plan.searches.flatMap((part) =>
+            part.scans.map((scan) => scanNode('Segment Search', scan, report)),
+          ),
           ...plan.scans.map((scan) => scanNode('Segment Scan', scan, report)),
         ],
       }

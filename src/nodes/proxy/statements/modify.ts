@@ -83,10 +83,17 @@ async function prepareModify(execution: Execution): Promise<PreparedPlan> {
     const table = tableOf(node, catalog)
     if (table === undefined) continue
     const attnums = storedColumns(table).map((column) => column.attnum)
-    scans.push(planScan(node, table, node.Alias ?? table.name, attnums, { table, slots, typeOf }))
+    scans.push(
+      planScan(node, table, node.Alias ?? table.name, attnums, {
+        table,
+        alias: node.Alias ?? table.name,
+        slots,
+        typeOf,
+      }),
+    )
   }
   const prepared: PreparedPlan = {
-    plan: { kind: 'verbatim', scans },
+    plan: { kind: 'verbatim', scans, searches: [], limits: [] },
     slots: await makeSlots(slots.expressions, typeOf, execution, description.parameterTypes),
     description,
     explained,

@@ -105,7 +105,15 @@ export async function search(
       encodeRows(columns, typeNames ?? [], formats, only.part.batch.rowCount, rows),
     ])
   }
-  const winners = found.map(({ scan, part }): LoadedRows => {
+  return overRows(winnersOf(found, execution), prepared, execution)
+}
+
+/** Winners first (one batch), then the transaction's own rows. */
+function winnersOf(
+  found: readonly { readonly scan: ScanPlan; readonly part: SearchPart }[],
+  execution: Execution,
+): readonly LoadedRows[] {
+  return found.map(({ scan, part }) => {
     const own = readOwn(execution, scan.table, scan.attnums)
     return {
       table: scan.table,
@@ -115,7 +123,41 @@ export async function search(
       rowCount: part.batch.rowCount + own.reduce((sum, batch) => sum + batch.rowCount, 0),
     }
   })
-  return overRows(winners, prepared, execution)
+}
+
+/**
+ * The nearest `wanted` rows of a part of a plan (more when some are tied), for a statement that is evaluated over them.
+ * @returns undefined when the part must see every row: no query vector, too many wanted, rows without a distance
+ */
+export async function searchRows(
+  plan: SearchPlan,
+  values: SlotValues,
+  wanted: number,
+  readAt: Timestamp,
+  execution: Execution,
+): Promise<readonly LoadedRows[] | undefined> {
+  const queryDatum = values[plan.querySlot] ?? null
+  if (queryDatum === null || wanted > searchLimitMax || wanted < 1) return undefined
+  const found: { readonly scan: ScanPlan; readonly part: SearchPart }[] = []
+  for (const scan of plan.scans) {
+    const part = await searchScan(
+      { ...plan, ties: true },
+      scan,
+      values,
+      queryDatum,
+      wanted,
+      readAt,
+      execution,
+      scan.attnums,
+    )
+    found.push({ scan, part })
+  }
+  const hits = found.reduce((sum, { part }) => sum + part.distances.length, 0)
+  const missing =
+    (hits < wanted && (await countPassing(plan, values, readAt, execution, undefined)) > hits) ||
+    (await hasNullFirst(plan, values, readAt, execution)) ||
+    (await hasNanFirst(plan, values, queryDatum, readAt, execution))
+  return missing ? undefined : winnersOf(found, execution)
 }
 
 async function searchScan(

@@ -11,10 +11,10 @@ import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
-import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
+import { rowsResult, wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { search } from '#nodes/proxy/statements/search.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
-import { verbatim } from '#nodes/proxy/statements/verbatim.js'
+import { verbatimWithSearches } from '#nodes/proxy/statements/verbatim-searches.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import { parseStatements } from '#postgres/classify.js'
 import type { PlanNode } from '#postgres/contract.js'
@@ -32,11 +32,11 @@ export async function select(execution: Execution): Promise<Result> {
     case 'aggregate':
       return aggregate(plan, values, prepared, execution)
     case 'verbatim':
-      return verbatim(plan.scans, values, prepared, execution)
+      return verbatimWithSearches(plan, values, prepared, execution)
     case 'catalog':
       return fromCatalog(prepared, execution)
     case 'hoisted':
-      return hoisted(plan, execution)
+      return hoisted(plan, prepared, execution)
     default:
       return unreachable(plan)
   }
@@ -79,7 +79,11 @@ function mayTakeLong(explained: PlanNode, sql: string): boolean {
 }
 
 /** Runs the sub-selects, then the statement with their values as further parameters. */
-async function hoisted(plan: HoistedPlan, execution: Execution): Promise<Result> {
+async function hoisted(
+  plan: HoistedPlan,
+  prepared: PreparedPlan,
+  execution: Execution,
+): Promise<Result> {
   const { bound } = execution
   const given = plan.parameterTypes.length - plan.subqueries.length
   const parameters = [...bound.parameters]
@@ -107,7 +111,7 @@ async function hoisted(plan: HoistedPlan, execution: Execution): Promise<Result>
   }
   const [parsed] = parseStatements(plan.sql)
   if (parsed === undefined) throw new DatabaseError('42601', 'syntax error in rewritten statement')
-  return select({
+  const result = await select({
     ...execution,
     parsed,
     bound: {
@@ -118,6 +122,8 @@ async function hoisted(plan: HoistedPlan, execution: Execution): Promise<Result>
       resultFormats: bound.resultFormats,
     },
   })
+  // A column that was a sub-select is named after it.
+  return { ...result, fields: wireFields(prepared, bound.resultFormats) }
 }
 
 /** @throws 21000 when there is more than one row */
