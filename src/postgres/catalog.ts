@@ -16,6 +16,7 @@ import type {
   Statement,
 } from '#postgres/contract.js'
 import { Instance, type InstanceSource } from '#postgres/instance.js'
+import { InstanceReplaced, instanceLost } from '#postgres/instance-lost.js'
 import { ddlEntrySettings, ddlSteps, evaluateJob, jobSettings } from '#postgres/make-jobs.js'
 import { refuseUnsafe, singleStatement } from '#postgres/refuse.js'
 import { runCancellable } from '#postgres/run-cancellable.js'
@@ -26,6 +27,8 @@ import { prepareDdl } from '#postgres/table-options.js'
  * where the two never meet.
  */
 const firstUserOid = 65_536
+// A neighbour that cancels all the time must not keep the others waiting for ever.
+const attemptCountMax = 20
 
 export class Catalog {
   readonly #source: InstanceSource
@@ -68,13 +71,14 @@ export class Catalog {
     pendingDdl: readonly DdlEntry[],
   ): Promise<Description> {
     singleStatement(statement.sql)
-    const instance = await this.#open()
-    return instance.call({
-      kind: 'describe',
-      statement,
-      settings: jobSettings(settings),
-      pendingDdl: ddlSteps(pendingDdl),
-    })
+    return this.#ask((instance) =>
+      instance.call({
+        kind: 'describe',
+        statement,
+        settings: jobSettings(settings),
+        pendingDdl: ddlSteps(pendingDdl),
+      }),
+    )
   }
 
   async explain(
@@ -83,22 +87,24 @@ export class Catalog {
     pendingDdl: readonly DdlEntry[],
   ): Promise<PlanNode> {
     singleStatement(statement.sql)
-    const instance = await this.#open()
-    const json = await instance.call({
-      kind: 'explain',
-      statement,
-      settings: jobSettings(settings),
-      pendingDdl: ddlSteps(pendingDdl),
-    })
+    const json = await this.#ask((instance) =>
+      instance.call({
+        kind: 'explain',
+        statement,
+        settings: jobSettings(settings),
+        pendingDdl: ddlSteps(pendingDdl),
+      }),
+    )
     const [root] = JSON.parse(json) as [{ Plan: PlanNode }]
     return root.Plan
   }
 
   async query(evaluation: Evaluation, context: Context): Promise<EvaluationResult> {
     refuseUnsafe(evaluation.statement.sql)
-    const instance = await this.#open()
-    checkCancelled(context)
-    return runCancellable(instance, evaluateJob(evaluation, this.snapshot()), context)
+    return this.#ask((instance) => {
+      checkCancelled(context)
+      return runCancellable(instance, evaluateJob(evaluation, this.snapshot()), context)
+    })
   }
 
   async tryDdl(
@@ -109,13 +115,14 @@ export class Catalog {
     singleStatement(sql)
     const entrySettings = ddlEntrySettings(settings)
     const step = prepareDdl({ sql, settings: entrySettings })
-    const instance = await this.#open()
-    const { commandTag, notices, firstOid, catalog } = await instance.call({
-      kind: 'tryDdl',
-      pendingDdl: ddlSteps(pendingDdl),
-      step,
-      nextOid: this.#nextOid,
-    })
+    const { commandTag, notices, firstOid, catalog } = await this.#ask((instance) =>
+      instance.call({
+        kind: 'tryDdl',
+        pendingDdl: ddlSteps(pendingDdl),
+        step,
+        nextOid: this.#nextOid,
+      }),
+    )
     const entry = { sql, firstOid, settings: entrySettings }
     const built = buildCatalog(catalog, this.#log.length + pendingDdl.length + 1)
     this.#tried = { base: this.#log.length, entries: [...pendingDdl, entry], catalog: built }
@@ -124,13 +131,18 @@ export class Catalog {
 
   async apply(entries: readonly DdlEntry[]): Promise<CatalogSnapshot> {
     const steps = ddlSteps(entries)
-    const instance = await this.#open()
-    const { nextOid } = await instance.call({ kind: 'apply', steps, atomic: true })
+    const { nextOid } = await this.#ask((instance) =>
+      instance.call({ kind: 'apply', steps, atomic: true }),
+    )
     const tried = this.#triedAs(entries)
     this.#log.push(...entries)
     this.#nextOid = nextOid
     this.#snapshot =
-      tried ?? buildCatalog(await instance.call({ kind: 'snapshot' }), this.#log.length)
+      tried ??
+      buildCatalog(
+        await this.#ask((instance) => instance.call({ kind: 'snapshot' })),
+        this.#log.length,
+      )
     return this.#snapshot
   }
 
@@ -151,6 +163,19 @@ export class Catalog {
     this.#closed = true
     const instance = await this.#instance?.catch(() => undefined)
     await instance?.terminate()
+  }
+
+  /** Of the next instance again when another call has ended this one: nothing stays of what an instance runs. */
+  async #ask<T>(question: (instance: Instance) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      const instance = await this.#open()
+      try {
+        return await question(instance)
+      } catch (error) {
+        if (!(error instanceof InstanceReplaced)) throw error
+        if (attempt === attemptCountMax || this.#closed) throw instanceLost(error)
+      }
+    }
   }
 
   async #open(): Promise<Instance> {

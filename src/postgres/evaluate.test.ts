@@ -440,6 +440,23 @@ describe('errors', () => {
         .fields,
     ).toHaveLength(4)
   })
+
+  test('whoever waits behind a cancelled catalog query is answered by the next instance', async () => {
+    const controller = new AbortController()
+    setTimeout(() => controller.abort(), 100)
+    const cancelled = postgres.catalogQuery(evaluation('SELECT pg_sleep(100)'), controller)
+    const others = Promise.all([
+      postgres.describe({ sql: 'SELECT * FROM t', parameterTypes: [] }, plainSettings, []),
+      postgres.explain({ sql: 'SELECT * FROM t', parameterTypes: [] }, plainSettings, []),
+      postgres.catalogQuery(evaluation('SELECT 1'), backgroundContext),
+      postgres.tryDdl('CREATE TABLE behind (id int)', plainSettings, []),
+    ])
+    await expect(cancelled).rejects.toMatchObject({ sqlState: '57014' })
+    const [description, plan, one] = await others
+    expect(description.fields).toHaveLength(4)
+    expect(plan['Relation Name']).toBe('t')
+    expect(textRows(one)).toEqual(['1'])
+  })
 })
 
 describe('sequences', () => {

@@ -6,6 +6,7 @@
 import { type Context, checkCancelled } from '#base/context.js'
 import type { DdlEntry, EvaluationResult } from '#postgres/contract.js'
 import { Instance, type InstanceSource } from '#postgres/instance.js'
+import { InstanceReplaced, instanceLost } from '#postgres/instance-lost.js'
 import type { EvaluateJob } from '#postgres/jobs.js'
 import { ddlSteps } from '#postgres/make-jobs.js'
 import { cancelReason, runCancellable } from '#postgres/run-cancellable.js'
@@ -53,6 +54,9 @@ export class EvaluatorPool {
       await this.#catchUp(evaluator)
       checkCancelled(context)
       return await runCancellable(evaluator.instance, job, context)
+    } catch (error) {
+      // Its thread ended while it was idle.
+      throw error instanceof InstanceReplaced ? instanceLost(error) : error
     } finally {
       // DDL run as a statement (ALTER TABLE over the rows) is rolled back, but object identifiers it used are gone and
       // caches may know its relations: such an instance would number later objects differently.

@@ -8,3 +8,11 @@ export function instanceLost(cause?: unknown): DatabaseError {
     { hint: 'It has been replaced; other statements are not affected.', cause },
   )
 }
+
+/** The instance is gone because of another call, which it was running or which was cancelled: ask the next instance. */
+export class InstanceReplaced extends Error {
+  constructor() {
+    super('the instance was replaced before it ran the call')
+    this.name = 'InstanceReplaced'
+  }
+}

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { DatabaseError, type ErrorFields } from '#base/errors.js'
-import { instanceLost } from '#postgres/instance-lost.js'
+import { InstanceReplaced, instanceLost } from '#postgres/instance-lost.js'
 import type { Job, JobResult, Jobs, Reply, WorkerData } from '#postgres/jobs.js'
 import type { InstanceKind } from '#postgres/start-options.js'
 
@@ -49,13 +49,19 @@ export class Instance {
     return this.#started
   }
 
-  /** Jobs queue up in the worker in the order of the calls. @throws DatabaseError */
+  /**
+   * Jobs queue up in the worker in the order of the calls.
+   * @param told gets the number by which the call can be cancelled
+   * @throws DatabaseError; InstanceReplaced when another call has ended the instance
+   */
   call<K extends keyof Jobs>(
     job: Job & { readonly kind: K },
     transfer: readonly ArrayBuffer[] = [],
+    told?: (callId: number) => void,
   ): Promise<JobResult<K>> {
-    if (this.#dead) return Promise.reject(instanceLost())
+    if (this.#dead) return Promise.reject(new InstanceReplaced())
     const id = this.#nextId
+    told?.(id)
     this.#nextId += 1
     this.runCount += 1
     return new Promise<unknown>((resolve, reject) => {
@@ -64,9 +70,15 @@ export class Instance {
     }) as Promise<JobResult<K>>
   }
 
-  /** Whatever it is doing. Calls that wait fail with `reason`. */
-  async terminate(reason: Error = instanceLost()): Promise<void> {
-    this.#lose(reason)
+  /** Whatever it is doing. Calls that wait fail. */
+  async terminate(): Promise<void> {
+    this.#end([...this.#waiting.keys()], instanceLost())
+    await this.#worker.terminate()
+  }
+
+  /** Ends the instance for the sake of one call, which fails with `reason`; the others may ask the next instance. */
+  async cancel(callId: number, reason: Error): Promise<void> {
+    this.#end([callId], reason)
     await this.#worker.terminate()
   }
 
@@ -100,11 +112,20 @@ export class Instance {
     return waiting
   }
 
+  /** It failed by itself: in what it was running, or in starting. */
   #lose(error?: Error): void {
-    this.#dead = true
+    const [running] = this.#waiting.keys()
     const reason = error instanceof DatabaseError ? error : instanceLost(error)
-    for (const { reject } of this.#waiting.values()) reject(reason)
+    this.#end(running === undefined ? [] : [running], reason)
+  }
+
+  #end(ended: readonly number[], reason: Error): void {
+    this.#dead = true
+    const waiting = [...this.#waiting]
     this.#waiting.clear()
+    for (const [id, { reject }] of waiting) {
+      reject(ended.includes(id) ? reason : new InstanceReplaced())
+    }
   }
 }
 

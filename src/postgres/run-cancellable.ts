@@ -11,12 +11,15 @@ export async function runCancellable(
   context: Context,
 ): Promise<EvaluationResult> {
   const { signal } = context
+  let callId = 0
   const cancel = (): void => {
-    instance.terminate(cancelReason(signal)).catch(() => {})
+    instance.cancel(callId, cancelReason(signal)).catch(() => {})
   }
   signal.addEventListener('abort', cancel, { once: true })
   try {
-    return await instance.call(job, ownedBuffers(job))
+    return await instance.call(job, ownedBuffers(job), (id) => {
+      callId = id
+    })
   } finally {
     signal.removeEventListener('abort', cancel)
   }
