@@ -18,6 +18,7 @@ import { copyInTuples, copySignature } from '#postgres/messages.js'
 import { firstPrivateOid } from '#postgres/wasm-hooks.js'
 
 const loaderSchema = 'elanus_load'
+const bytesOfOnePage = 8192
 
 export function loaderOf(tableOid: number): string {
   return `${loaderSchema}.l${tableOid}`
@@ -106,7 +107,14 @@ export function loadRows(embedded: Embedded, load: TableLoad): void {
   }
   const columns = load.attnums.map((attnum) => `c${attnum}`).join(', ')
   const sql = `COPY ${loader} (${columns}) FROM STDIN (FORMAT binary)`
-  throwFirstError(embedded.exchange(copyInTuples(sql, load.tuples)))
+  const copy = (): void => throwFirstError(embedded.exchange(copyInTuples(sql, load.tuples)))
+  // One page fills from its beginning; only with a second there is a first to go back to.
+  if (load.tuples.byteLength < bytesOfOnePage / 2) copy()
+  else embedded.hooks.appendInOrder(relationOid(embedded, loader), copy)
+}
+
+function relationOid(embedded: Embedded, name: string): number {
+  return Number(embedded.column(`SELECT '${name}'::regclass::oid::int8`)[0])
 }
 
 /** Row addresses (block × 65536 + offset) in the order of `sql`, which must be `SELECT ctid FROM …`. */

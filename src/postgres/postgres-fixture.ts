@@ -21,7 +21,8 @@ export const snapshotPath = new URL('build/snapshot/postgres.snapshot', root).pa
 export async function openTestPostgres(ddlLog: readonly DdlEntry[] = []): Promise<Postgres> {
   if (!existsSync(snapshotPath)) {
     const { makeSnapshot } = await import('#postgres/make-snapshot.js')
-    await makeSnapshot(snapshotPath, readFileSync(new URL('sql/bootstrap.sql', root), 'utf8'))
+    const read = (name: string): string => readFileSync(new URL(`sql/${name}.sql`, root), 'utf8')
+    await makeSnapshot(snapshotPath, `${read('bootstrap')}\n${read('live')}`)
   }
   return openPostgres({ snapshotPath, ddlLog })
 }

@@ -8,6 +8,7 @@
  *   RangeTblEntry         0 tag, 12 rtekind, 16 Oid relid, 20 bool inh, 21 char relkind, 24 lockmode,
  *                         28 Index perminfoindex                                        nodes/parsenodes.h
  *   RelOptInfo            108 List *indexlist                                           nodes/pathnodes.h
+ *   RelationData          32 SubTransactionId rd_createSubid                              utils/rel.h
  *   RTEPermissionInfo     0 tag, 4 Oid relid, 8 bool inh, 16 uint64 requiredPerms        nodes/parsenodes.h
  */
 import type { PGlite } from '@electric-sql/pglite'
@@ -23,6 +24,12 @@ export interface WasmHooks {
   hideIndexes(): void
   /** The trap, exit or stack overflow that PGlite has caught and kept to itself: the instance is dead. */
   readonly fatal: unknown
+  /**
+   * Inside a transaction: what `work` copies into the relation is appended strictly in order. COPY otherwise goes back to
+   * pages in which a longer row has left room (RelationGetBufferForTuple, hio.c), and rows that are told apart by their
+   * place would be taken for others.
+   */
+  appendInOrder(relationOid: number, work: () => void): void
   /** Runs `work` with PostgreSQL's clock standing at `unixMs`; the instance's own clock if undefined. */
   withClock<T>(unixMs: number | undefined, work: () => T): T
 }
@@ -66,6 +73,7 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
   const callback = module.addFunction(record as (a: number, b: number) => void, 'iiii')
   memory().setUint32(address('_ExecutorCheckPerms_hook'), callback, true)
 
+  const calls = module as unknown as RelationCalls
   const fatal = watchFatal(module)
   const hideIndexes = (_root: number, relid: number, _parent: number, rel: number): void => {
     if (relid >= firstUserOid) memory().setUint32(rel + 108, 0, true)
@@ -88,6 +96,18 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
       touched.written.clear()
       return out
     },
+    appendInOrder: (relationOid, work) => {
+      // COPY asks no free space map for a relation made in its own transaction (copyfrom.c, TABLE_INSERT_SKIP_FSM).
+      const mark = (subtransaction: number): void => {
+        const relation = calls._RelationIdGetRelation(relationOid)
+        if (relation === 0) throw new InvariantError('wasm-hooks', `no relation ${relationOid}`)
+        memory().setUint32(relation + createSubidOffset, subtransaction, true)
+        calls._RelationClose(relation)
+      }
+      mark(topSubtransaction)
+      work()
+      mark(0)
+    },
     withClock: (unixMs, work) => {
       if (unixMs === undefined) return work()
       const real = Date.now
@@ -99,7 +119,7 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
       }
     },
   }
-  tryHooks(hooks, query)
+  tryHooks(hooks, query, (oid) => tryRelations(module, oid, memory))
   return hooks
 }
 
@@ -134,6 +154,26 @@ function recordTouched(
     if (relkind !== 0x72 && relkind !== 0x6d) continue // 'r' table, 'm' materialized view
     const insertsOnly = (required & aclInsert) !== 0 && (required & aclWrites) === aclInsert
     if ((required & aclReads) !== 0 && !insertsOnly) out.read.add(relid)
+  }
+}
+
+interface RelationCalls {
+  _RelationIdGetRelation(oid: number): number
+  _RelationClose(relation: number): void
+}
+
+const createSubidOffset = 32
+/** TopSubTransactionId, c.h */
+const topSubtransaction = 1
+
+/** A relation made in this transaction has its subtransaction where we write ours. */
+function tryRelations(module: Module, oid: number, view: () => DataView): void {
+  const calls = module as unknown as RelationCalls
+  const relation = calls._RelationIdGetRelation(oid)
+  const found = relation === 0 ? -1 : view().getUint32(relation + createSubidOffset, true)
+  if (relation !== 0) calls._RelationClose(relation)
+  if (found !== topSubtransaction) {
+    throw new InvariantError('wasm-hooks', `rd_createSubid is not where it should be: ${found}`)
   }
 }
 
@@ -180,12 +220,17 @@ function tryHiding(query: (sql: string) => (string | null)[]): void {
   }
 }
 
-function tryHooks(hooks: WasmHooks, query: (sql: string) => (string | null)[]): void {
+function tryHooks(
+  hooks: WasmHooks,
+  query: (sql: string) => (string | null)[],
+  tryRelation: (oid: number) => void,
+): void {
   const oid = hooks.getNextOid()
   const wanted = firstPrivateOid + 100_000_000
   hooks.setNextOid(wanted)
   query('BEGIN; CREATE SCHEMA elanus_probe; CREATE TABLE elanus_probe.p (a int)')
   const probe = Number(query("SELECT 'elanus_probe.p'::regclass::oid::int8")[0])
+  tryRelation(probe)
   hooks.takeTouchedRelations()
   query('INSERT INTO elanus_probe.p VALUES (1) RETURNING a')
   const afterInsert = hooks.takeTouchedRelations()
