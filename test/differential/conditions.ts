@@ -1,6 +1,6 @@
 /** WHERE clauses over one table. */
 import fc from 'fast-check'
-import type { DataColumn, DataTable } from './dataset.js'
+import type { DataColumn, DataTable, VectorColumn } from './dataset.js'
 import { comparable, comparableArb, type Fragment, valueArb, vectorArb } from './fragment.js'
 import { metrics, quote, types } from './values.js'
 
@@ -305,10 +305,7 @@ function documentArb(column: string): fc.Arbitrary<Fragment> {
   )
 }
 
-function rangeArb(
-  vector: { readonly name: string; readonly dimensions: number },
-  prefix: string,
-): fc.Arbitrary<Fragment> {
+function rangeArb(vector: VectorColumn, prefix: string): fc.Arbitrary<Fragment> {
   const radius = fc.constantFrom(
     '0',
     '0.5',
@@ -324,19 +321,16 @@ function rangeArb(
     '1::float4',
   )
   const forms = fc.constantFrom('plain', 'plain', 'mirrored', 'similarity', 'function')
-  return fc
-    .tuple(fc.constantFrom(...metrics), operators, vectorArb(vector.dimensions), radius, forms)
-    .map(
-      ([metric, operator, query, limit, form]): Fragment =>
-        (writer) => {
-          const column = `${prefix}${vector.name}`
-          if (form === 'mirrored')
-            return `${query(writer)} ${metric} ${column} ${operator} ${limit}`
-          if (form === 'similarity')
-            return `1 - (${column} ${metric} ${query(writer)}) ${operator} ${limit}`
-          if (form === 'function')
-            return `l2_distance(${column}, ${query(writer)}) ${operator} ${limit}`
-          return `${column} ${metric} ${query(writer)} ${operator} ${limit}`
-        },
-    )
+  return fc.tuple(fc.constantFrom(...metrics), operators, vectorArb(vector), radius, forms).map(
+    ([metric, operator, query, limit, form]): Fragment =>
+      (writer) => {
+        const column = `${prefix}${vector.name}`
+        if (form === 'mirrored') return `${query(writer)} ${metric} ${column} ${operator} ${limit}`
+        if (form === 'similarity')
+          return `1 - (${column} ${metric} ${query(writer)}) ${operator} ${limit}`
+        if (form === 'function')
+          return `l2_distance(${column}, ${query(writer)}) ${operator} ${limit}`
+        return `${column} ${metric} ${query(writer)} ${operator} ${limit}`
+      },
+  )
 }

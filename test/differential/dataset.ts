@@ -15,11 +15,18 @@ export interface DataColumn {
   readonly type: ValueType
 }
 
+export interface VectorColumn {
+  readonly name: string
+  readonly dimensions: number
+  /** Small integers only: every distance is exact, whatever the order of the additions. */
+  readonly exact: boolean
+}
+
 export interface DataTable {
   readonly name: string
   /** Without id, which every table has: int4, unique, the primary key unless keyless. */
   readonly columns: readonly DataColumn[]
-  readonly vector: { readonly name: string; readonly dimensions: number } | undefined
+  readonly vector: VectorColumn | undefined
   readonly key: 'primary' | 'none'
   readonly definition: string
 }
@@ -33,9 +40,10 @@ export interface Dataset {
   readonly ownWrites: readonly string[]
 }
 
-export function makeDataset(seed: number): Dataset {
+/** @param exact vectors of small integers only, for comparing with another build of pgvector */
+export function makeDataset(seed: number, exact = false): Dataset {
   const random = randomFrom(seed)
-  const tables = [makeTable('t1', random), makeTable('t2', random)]
+  const tables = [makeTable('t1', random, exact), makeTable('t2', random, exact)]
   const steps = ['CREATE EXTENSION IF NOT EXISTS vector']
   for (const table of tables) {
     steps.push(`DROP TABLE IF EXISTS ${table.name}`, table.definition, ...fill(table, random))
@@ -48,14 +56,14 @@ export function makeDataset(seed: number): Dataset {
   return { seed, tables, steps, ownWrites }
 }
 
-function makeTable(name: string, random: Random): DataTable {
+function makeTable(name: string, random: Random, exact: boolean): DataTable {
   const count = random.integer(3, 8)
   const columns = Array.from(
     { length: count },
     (_, i): DataColumn => ({ name: `c${i}`, type: random.pick(types) }),
   )
   const vector = random.chance(0.8)
-    ? { name: 'e', dimensions: random.pick([1, 2, 3, 4, 8, 17]) }
+    ? { name: 'e', dimensions: random.pick([1, 2, 3, 4, 8, 17]), exact }
     : undefined
   const key = random.chance(0.85) ? 'primary' : 'none'
   const parts = [
@@ -111,7 +119,7 @@ function insert(table: DataTable, firstId: number, count: number, random: Random
 function drawRow(table: DataTable, random: Random): string[] {
   const row = table.columns.map((column) => drawLiteral(column.type, random))
   if (table.vector !== undefined) {
-    row.push(random.chance(0.1) ? 'NULL' : quote(drawVector(random, table.vector.dimensions)))
+    row.push(random.chance(0.1) ? 'NULL' : quote(drawVector(random, table.vector)))
   }
   return row
 }

@@ -77,8 +77,10 @@ export function comparable(type: ValueType, other: ValueType): boolean {
   return type.castName === other.castName
 }
 
+const small = fc.integer({ min: -2, max: 2 }).map(String)
+
 const component = fc.oneof(
-  fc.integer({ min: -2, max: 2 }).map(String),
+  small,
   fc.integer({ min: -999, max: 999 }).map((value) => String(value / 100)),
   fc.constantFrom('0', '1e30', '-1e-30', '3e38'),
 )
@@ -87,9 +89,16 @@ const component = fc.oneof(
 const inferred = 0
 
 /** A query vector; rarely of the wrong dimension, rarely NULL. */
-export function vectorArb(dimensions: number): fc.Arbitrary<Fragment> {
-  const right = fc.array(component, { minLength: dimensions, maxLength: dimensions })
-  const wrong = fc.array(component, { minLength: dimensions + 1, maxLength: dimensions + 1 })
+export function vectorArb({
+  dimensions,
+  exact,
+}: {
+  readonly dimensions: number
+  readonly exact: boolean
+}): fc.Arbitrary<Fragment> {
+  const one = exact ? small : component
+  const right = fc.array(one, { minLength: dimensions, maxLength: dimensions })
+  const wrong = fc.array(one, { minLength: dimensions + 1, maxLength: dimensions + 1 })
   const text = fc
     .oneof({ weight: 60, arbitrary: right }, { weight: 1, arbitrary: wrong })
     .map((components) => `[${components.join(',')}]`)

@@ -52,7 +52,7 @@ export async function runDifferential(
     datasetSeed += 1
   ) {
     if (options.deadline !== undefined && Date.now() > options.deadline) break
-    const dataset = makeDataset(datasetSeed)
+    const dataset = makeDataset(datasetSeed, options.peer !== undefined)
     for (const step of dataset.steps) await both(step)
     const arb = statementArb(dataset)
     const half = Math.ceil(options.perDataset / 2)

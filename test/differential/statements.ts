@@ -422,7 +422,7 @@ function nearest(table: DataTable): fc.Arbitrary<Draft> {
   return fc
     .tuple(
       fc.constantFrom(...metrics),
-      vectorArb(vector.dimensions),
+      vectorArb(vector),
       whereArb(table),
       cutArb(true),
       forms,
@@ -497,14 +497,7 @@ function similar(table: DataTable): fc.Arbitrary<Draft> {
     (query) => `1 / (1 + (${vector.name} <-> ${query}))`,
   )
   return fc
-    .tuple(
-      forms,
-      vectorArb(vector.dimensions),
-      whereArb(table),
-      cutArb(true),
-      directions,
-      fc.boolean(),
-    )
+    .tuple(forms, vectorArb(vector), whereArb(table), cutArb(true), directions, fc.boolean())
     .map(([form, query, where, { sql: cut }, direction, total]): Draft => {
       if (total) {
         return {

@@ -360,12 +360,15 @@ export const operatorClasses: Readonly<Record<MetricOperator, string>> = {
 }
 
 /** Text of a vector: few distinct components, so that distances tie; sometimes zero, huge or tiny. */
-export function drawVector(random: Random, dimensions: number): string {
+export function drawVector(
+  random: Random,
+  { dimensions, exact }: { readonly dimensions: number; readonly exact: boolean },
+): string {
   const kind = random.integer(0, 19)
   const component = (): string => {
     if (kind === 0) return '0'
-    if (kind === 1) return random.pick(['1e30', '-1e30', '1e-30', '3e38', '1e20'])
-    if (kind < 8) return String(random.integer(-2, 2))
+    if (kind === 1 && !exact) return random.pick(['1e30', '-1e30', '1e-30', '3e38', '1e20'])
+    if (kind < 8 || exact) return String(random.integer(-2, 2))
     return String(random.integer(-1000, 1000) / 100)
   }
   return `[${Array.from({ length: dimensions }, component).join(',')}]`
