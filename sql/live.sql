@@ -47,7 +47,7 @@ UPDATE pg_catalog.pg_proc SET proname = 'pglite_' || proname
     AND proname IN ('pg_relation_size', 'pg_table_size', 'pg_total_relation_size', 'pg_indexes_size', 'pg_backend_pid');
 
 CREATE FUNCTION pg_catalog.pg_backend_pid() RETURNS int LANGUAGE sql STABLE PARALLEL SAFE
-  AS $$ SELECT current_setting('elanus.backend_pid', true)::int $$;
+  AS $$ SELECT nullif(current_setting('elanus.backend_pid', true), '')::int $$;
 CREATE FUNCTION pg_catalog.pg_relation_size(regclass) RETURNS int8 LANGUAGE sql STABLE STRICT
   AS $$ SELECT coalesce((SELECT bytes FROM elanus.live_relations WHERE relid = $1), 0) $$;
 CREATE FUNCTION pg_catalog.pg_relation_size(regclass, text) RETURNS int8 LANGUAGE sql STABLE STRICT

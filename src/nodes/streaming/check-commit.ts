@@ -1,15 +1,12 @@
 /** The assertions of a transaction, judged in one step: rows still live, keys free, references there. */
-import { timestampMax } from '#base/timestamp.js'
 import { encodeKey } from '#engine/columnar/key.js'
-import type { GrowingSegment } from '#engine/segment/growing.js'
 import { checkInserts } from '#nodes/streaming/check-inserts.js'
-import { checkKeys } from '#nodes/streaming/check-keys.js'
 import { checkReference } from '#nodes/streaming/check-reference.js'
+import { checkSuspects } from '#nodes/streaming/check-suspects.js'
 import type { CommitPlan, PlannedWrite } from '#nodes/streaming/commit-plan.js'
 import type { CommitVerdict } from '#nodes/streaming/commit-verdict.js'
-import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
-import { concurrentUpdate, uniqueViolation } from '#nodes/streaming/key-error.js'
-import type { Stage } from '#nodes/streaming/stage.js'
+import { keyColumnsOf, schemaColumns } from '#nodes/streaming/key-columns.js'
+import { concurrentUpdate } from '#nodes/streaming/key-error.js'
 import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
 
 export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerdict | undefined {
@@ -78,53 +75,4 @@ function isReferenced(
     }
   }
   return true
-}
-
-/** Staged rows whose keys others had a hand on meanwhile. */
-function checkSuspects(
-  state: StreamingState,
-  plan: CommitPlan,
-  stage: Stage,
-): CommitVerdict | undefined {
-  const { channel } = stage
-  const { schema } = tableOf(state, channel.tableId)
-  if (schema.keys.length === 0) return undefined
-  const write = plan.writes.find((candidate) => candidate.channel === channel)
-  const suspects: Iterable<[GrowingSegment, Iterable<number>]> = stage.isSuspect
-    ? [...stage.segments].map((segment) => [segment, ordinalsOf(segment, stage.stageId)])
-    : stage.suspects
-  for (const [segment, ordinals] of suspects) {
-    for (const ordinal of ordinals) {
-      for (const key of schema.keys) {
-        const index = segment.key(key.indexOid)
-        if (index === undefined) continue
-        const columns = segment.keyColumns(index)
-        const verdict = checkKeys(state, channel, {
-          key,
-          incarnation: schema.incarnation,
-          columns,
-          from: ordinal,
-          to: ordinal + 1,
-          // Sealed segments were asked when the row came, and what was sealed since was growing with us.
-          sealed: new Map(),
-          deletes: write?.deletes ?? new Float64Array(0),
-          truncate: write?.truncate ?? false,
-          ownStages: new Set([stage.stageId]),
-          self: { segment, ordinal },
-        })
-        if (verdict === undefined) continue
-        if (verdict.kind === 'wait') return verdict
-        const values = keyDatums(columns, schemaColumns(schema, key.attnums), ordinal)
-        return { kind: 'error', error: uniqueViolation(schema, key, values) }
-      }
-    }
-  }
-  return undefined
-}
-
-function* ordinalsOf(segment: GrowingSegment, stageId: number): Iterable<number> {
-  for (let ordinal = 0; ordinal < segment.rowCount; ordinal += 1) {
-    if (segment.insertedAt(ordinal) !== timestampMax) continue
-    if (segment.pendingStage(ordinal) === stageId) yield ordinal
-  }
 }

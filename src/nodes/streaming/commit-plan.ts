@@ -6,9 +6,11 @@ import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { keyColumns } from '#engine/segment/key-index.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import { lookUpSuspects, type SuspectLookUp } from '#nodes/streaming/check-suspects.js'
 import type { ChannelWrite, CommitRequest, KeyReference } from '#nodes/streaming/contract.js'
 import { schemaColumns } from '#nodes/streaming/key-columns.js'
 import { lookUpSealed, type SealedHits } from '#nodes/streaming/sealed-keys.js'
+import type { Stage } from '#nodes/streaming/stage.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import { channelOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 
@@ -37,6 +39,8 @@ export interface CommitPlan {
   readonly writes: readonly PlannedWrite[]
   readonly references: readonly PlannedReference[]
   readonly copies: readonly StagedCopy[]
+  /** By stage: filled by looking up. */
+  readonly suspects: Map<Stage, SuspectLookUp>
 }
 
 /** @throws 42P01, 0A000 */
@@ -53,7 +57,7 @@ export function planCommit(state: StreamingState, request: CommitRequest): Commi
     throw new InvariantError('TXN-2', 'staged rows of another node')
   })
   const references = request.references.map((reference) => planReference(state, reference))
-  return { request, writes, references, copies }
+  return { request, writes, references, copies, suspects: new Map() }
 }
 
 function planReference(state: StreamingState, reference: KeyReference): PlannedReference {
@@ -122,6 +126,10 @@ export function lookUpPlan(
         }),
       )
     })
+  }
+  for (const { stage } of plan.copies) {
+    const wait = lookUpSuspects(state, plan, stage, context)
+    if (wait !== undefined) waits.push(wait)
   }
   return waits.length === 0 ? undefined : Promise.all(waits).then(() => {})
 }

@@ -97,6 +97,18 @@ describe('commit', () => {
     expect(await world.ids()).toEqual([2])
   })
 
+  test('a key that was taken while COPY had it, and is sealed by now, is still taken', async () => {
+    const staged = await world.node.stage(tableId, 0)
+    await staged.append(batchOf([doc(1, 'copied')]))
+    // The rows of the open COPY stay in their growing segment; this one is another.
+    await world.node.flush(tableId, context)
+    await world.commit(insert(doc(1)))
+    await world.node.flush(tableId, context)
+    expect(await sqlStateOf(world.commit({}, { staged: [staged] }))).toBe('23505')
+    expect(await world.rows()).toMatchObject([doc(1)])
+    await staged.abort()
+  })
+
   test('truncate hides everything before it, in growing and sealed segments, and survives', async () => {
     await world.commit(insert(doc(1), doc(2)))
     await world.node.flush(tableId, context)

@@ -32,7 +32,9 @@ const signals = /\bpg_(cancel|terminate)_backend\b/i
  * catalog: every evaluator may be busy with what is to be cancelled.
  */
 function withProcesses(execution: Execution): SessionSettings {
-  const session = execution.settings.session()
+  const session = execution.parsed.sql.includes('pg_backend_pid')
+    ? execution.settings.sessionWithProcess()
+    : execution.settings.session()
   if (!signals.test(execution.parsed.sql)) return session
   const processes = execution.environment.sessions.entries().map((entry) => entry.processId)
   const list = processes.join(',')
