@@ -157,6 +157,20 @@ describe('catalog snapshot', () => {
 })
 
 describe('describe and explain', () => {
+  test('partitions that depend on parameters are all in the plan', async () => {
+    await run(
+      'CREATE TABLE pruned (id int PRIMARY KEY) PARTITION BY RANGE (id)',
+      'CREATE TABLE pruned_low PARTITION OF pruned FOR VALUES FROM (0) TO (10)',
+      'CREATE TABLE pruned_high PARTITION OF pruned FOR VALUES FROM (10) TO (20)',
+    )
+    const scans = async (sql: string) => {
+      const plan = await postgres.explain({ sql, parameterTypes: [] }, plainSettings, [])
+      return JSON.stringify(plan).match(/"Relation Name":"[a-z_]+"/g)
+    }
+    expect(await scans('SELECT * FROM pruned WHERE id = $1')).toHaveLength(2)
+    expect(await scans('SELECT * FROM pruned WHERE id = 3')).toHaveLength(1)
+  })
+
   test('types of parameters and columns', async () => {
     const d = await postgres.describe(
       { sql: 'SELECT id, embedding <-> $2 AS d FROM docs WHERE title = $1', parameterTypes: [] },

@@ -52,6 +52,18 @@ function readDescription(answer: Uint8Array): Description {
  * parameter types, EXECUTE of a prepared statement can. In the open transaction; returns the JSON. @throws DatabaseError
  */
 export function explainStatement(embedded: Embedded, statement: Statement): string {
+  const plan = explainPrepared(embedded, statement)
+  if (!plan.includes('"Subplans Removed"')) return plan
+  // Partitions were left out for the NULLs that stand for the parameters; other values need others.
+  embedded.run('SET LOCAL enable_partition_pruning = off')
+  try {
+    return explainPrepared(embedded, statement)
+  } finally {
+    embedded.run('SET LOCAL enable_partition_pruning = on')
+  }
+}
+
+function explainPrepared(embedded: Embedded, statement: Statement): string {
   const writer = new ByteWriter(statement.sql.length + 512)
   writeParse(writer, statementName, statement.sql, statement.parameterTypes)
   writeDescribe(writer, 'statement', statementName)

@@ -28,7 +28,7 @@ export interface DataTable {
   readonly columns: readonly DataColumn[]
   readonly vector: VectorColumn | undefined
   readonly key: 'primary' | 'none'
-  readonly definition: string
+  readonly definition: readonly string[]
 }
 
 export interface Dataset {
@@ -46,7 +46,7 @@ export function makeDataset(seed: number, exact = false): Dataset {
   const tables = [makeTable('t1', random, exact), makeTable('t2', random, exact)]
   const steps = ['CREATE EXTENSION IF NOT EXISTS vector']
   for (const table of tables) {
-    steps.push(`DROP TABLE IF EXISTS ${table.name}`, table.definition, ...fill(table, random))
+    steps.push(`DROP TABLE IF EXISTS ${table.name}`, ...table.definition, ...fill(table, random))
   }
   const ownWrites = tables.flatMap((table) => [
     insert(table, 5000, random.integer(1, 12), random),
@@ -71,7 +71,15 @@ function makeTable(name: string, random: Random, exact: boolean): DataTable {
     ...columns.map((column) => `${column.name} ${column.type.name}`),
     ...(vector === undefined ? [] : [`${vector.name} vector(${vector.dimensions})`]),
   ]
-  return { name, columns, vector, key, definition: `CREATE TABLE ${name} (${parts.join(', ')})` }
+  const create = `CREATE TABLE ${name} (${parts.join(', ')})`
+  if (!random.chance(0.2)) return { name, columns, vector, key, definition: [create] }
+  const definition = [
+    `${create} PARTITION BY RANGE (id)`,
+    `CREATE TABLE ${name}_low PARTITION OF ${name} FOR VALUES FROM (MINVALUE) TO (20)`,
+    `CREATE TABLE ${name}_high PARTITION OF ${name} FOR VALUES FROM (20) TO (120)`,
+    `CREATE TABLE ${name}_rest PARTITION OF ${name} DEFAULT`,
+  ]
+  return { name, columns, vector, key, definition }
 }
 
 function fill(table: DataTable, random: Random): string[] {
