@@ -24,7 +24,7 @@ import type {
   SearchPlan,
 } from '#nodes/proxy/plan/query-plan.js'
 import { SlotCollector } from '#nodes/proxy/plan/slots.js'
-import type { ParsedStatement, TreeNode } from '#postgres/classify.js'
+import type { ParsedStatement } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description, PlanNode, TableInfo } from '#postgres/contract.js'
 import { collectRelations, visit } from '#postgres/tree-walk.js'
 
@@ -278,7 +278,7 @@ function planVerbatim(scope: PlanScope, nodes: readonly PlanNode[]): QueryPlan {
   const limits = allLimits(scope)
   const searches: SearchPlan[] = []
   const covered = new Set<PlanNode>()
-  if (limits !== undefined && limits.every((limit) => limit.limit !== undefined)) {
+  if (limits?.every((limit) => limit.limit !== undefined)) {
     const walk = (node: PlanNode): void => {
       const found = searchUnder(node, { limit: undefined, offset: undefined }, scope)
       if (found === undefined) {

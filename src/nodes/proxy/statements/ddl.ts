@@ -40,6 +40,11 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
       'Leave out WITH (shards = …).',
     )
   }
+  for (const table of tried.catalog.tables.values()) {
+    if (table.options.has('ttl')) {
+      throw notSupported('WITH (ttl = …) is not supported yet', 'Delete old rows yourself.')
+    }
+  }
   takeNotices(execution, tried.result)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog

@@ -9,6 +9,7 @@ import { ddl } from '#nodes/proxy/statements/ddl.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { explain } from '#nodes/proxy/statements/explain.js'
 import { insert } from '#nodes/proxy/statements/insert.js'
+import { lockTables } from '#nodes/proxy/statements/lock-tables.js'
 import { checkpoint, reindex, vacuum } from '#nodes/proxy/statements/maintenance.js'
 import { modify } from '#nodes/proxy/statements/modify.js'
 import {
@@ -85,8 +86,7 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'checkpoint':
       return checkpoint(execution)
     case 'lock':
-      // Writers are kept apart by row locks and assertions; a lock on the whole table would only make them wait.
-      return commandResult('LOCK TABLE')
+      return lockTables(execution)
     case 'setConstraints':
       return commandResult('SET CONSTRAINTS')
     case 'cluster':
@@ -97,7 +97,9 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'do':
       throw notSupported(`${kind.toUpperCase()} is not supported yet`)
     case 'load':
-      return commandResult('LOAD')
+      // Its settings and types are always there.
+      if (execution.parsed.tree['filename'] === 'vector') return commandResult('LOAD')
+      throw notSupported('LOAD of anything but "vector" is not supported')
     case 'alterSystem':
       throw notSupported(
         'ALTER SYSTEM is not supported',
