@@ -269,7 +269,7 @@ function arithmeticArb({ name, type }: DataColumn, prefix: string): fc.Arbitrary
     fc.tuple(operators, valueArb(type)).map(
       ([operator, value]): Fragment =>
         (writer) =>
-          `${column}::numeric * 2 ${operator} ${value(writer)}`,
+          `${column}::numeric * 2 ${operator} (${value(writer)})::numeric`,
     ),
     fc
       .constantFrom(
