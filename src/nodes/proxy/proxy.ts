@@ -109,6 +109,6 @@ async function createRole(environment: ProxyEnvironment, user: string): Promise<
     transaction.catalog = tried.catalog
     await commitTransaction(transaction, environment, backgroundContext, 0)
   } finally {
-    for (const release of transaction.atEnd) release()
+    transaction.releaseDdlLock()
   }
 }

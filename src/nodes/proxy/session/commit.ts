@@ -67,6 +67,8 @@ export async function commitTransaction(
   for (const table of before.tables.values()) {
     if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
   }
+  // The catalog has the index now: building it may take minutes, in which others may change the catalog, too.
+  transaction.releaseDdlLock()
   await buildNewIndexes(before, after, environment, context, processId)
 }
 

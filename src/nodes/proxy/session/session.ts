@@ -170,7 +170,7 @@ export class ProxySession implements Session {
   async #end(transaction: Transaction): Promise<void> {
     this.#transaction = this.#newTransaction('implicit')
     this.#beforeBlock = undefined
-    for (const release of transaction.atEnd) release()
+    transaction.releaseDdlLock()
     this.#environment.rowLocks.release(transaction)
     this.#environment.advisoryLocks.releaseAll(this, 'transaction')
     if (this.#memory.portals.size === 0) return

@@ -136,7 +136,7 @@ export class Transaction {
   readonly passwords = new Map<string, string | undefined>()
   /** Done once it has committed: NOTIFY. */
   readonly atCommit: (() => void)[] = []
-  /** Released at the end whatever happens: the DDL lock. */
+  /** The DDL lock, if it is held: released at the end whatever happens. */
   readonly atEnd: (() => void)[] = []
   staged: StagedTable[] = []
   savepoints: Savepoint[] = []
@@ -183,6 +183,11 @@ export class Transaction {
       this.atCommit.length === 0 &&
       this.overlays.size === 0
     )
+  }
+
+  /** Others may have DDL again. Called at the end at the latest. */
+  releaseDdlLock(): void {
+    for (const release of this.atEnd.splice(0)) release()
   }
 
   /** Takes over what an implicit transaction has done so far, when BEGIN turns it into a block. */
