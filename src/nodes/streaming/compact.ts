@@ -51,10 +51,8 @@ export async function compactGroup(
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
   const horizon = horizonOf(state)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
-  const rowCount = inputs.reduce((sum, entry) => sum + entry.manifest.rowCount, 0)
-  const droppedCount = dropped.reduce((sum, rowIds) => sum + rowIds.length, 0)
-  const manifest =
-    droppedCount === rowCount ? undefined : await merge(state, schema, inputs, dropped, context)
+  const allDropped = inputs.every(({ manifest }, i) => isWhollyIn(manifest, dropped[i]))
+  const manifest = allDropped ? undefined : await merge(state, schema, inputs, dropped, context)
   await state.switching.run(() => replace(state, channel, inputs, dropped, manifest, schema, since))
 }
 
@@ -64,19 +62,32 @@ function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
   return Float64Array.from(rowIds).sort()
 }
 
+/**
+ * Whether these deletes are of all rows of a segment. Their number says so only where no row id is missing in its range:
+ * replay brings back deletes of rows that an earlier merge has left out.
+ */
+function isWhollyIn(
+  { rowCount, minRowId, maxRowId }: SegmentManifest,
+  dropped: Float64Array = new Float64Array(0),
+): boolean {
+  return maxRowId - minRowId + 1 === rowCount && dropped.length === rowCount
+}
+
+/** @returns undefined when no row is left */
 async function merge(
   state: StreamingState,
   schema: TableSchema,
   inputs: readonly SealedEntry[],
   dropped: readonly Float64Array[],
   context: Context,
-): Promise<SegmentManifest> {
+): Promise<SegmentManifest | undefined> {
   await state.segmentIds.ensure(1)
   const parts = inputs.map((entry, i) => ({
     manifest: entry.manifest,
     deletedRowIds: dropped[i] ?? new Float64Array(0),
   }))
   let manifest = await state.dataNode.compact(state.segmentIds.take(), schema, parts, context)
+  if (manifest.rowCount === 0) return undefined
   for (const index of schema.vectorIndexes) {
     manifest = await state.dataNode.buildIndex(manifest, schema, index, () => {}, context)
   }

@@ -343,6 +343,26 @@ describe('sealed segments', () => {
     expect(await world.ids()).toEqual(expected)
   })
 
+  test('merged again after a crash keep their rows, though the log deletes as many others', async () => {
+    // A row that is not flushed holds the log.
+    await world.node.putTable({ ...docs, tableId: tableId + 1000, name: 'others', keys: [] })
+    await world.commit({ ...insert(doc(0)), tableId: tableId + 1000 })
+    await world.commit(insert(...range(1, 12).map((id) => doc(id))))
+    await world.node.flush(tableId, context)
+    await world.commit({ deletes: await world.rowIdsOf(2, 4, 6, 8, 10) })
+    const left = [1, 3, 5, 7, 9, 11]
+    for (const further of [[], [3], []]) {
+      await world.commit({ deletes: await world.rowIdsOf(...further) })
+      world.clockMs += 120_000
+      await world.node.compact(tableId, context)
+      const expected = left.filter((id) => further.length === 0 || !further.includes(id))
+      left.splice(0, left.length, ...expected)
+      expect(await world.ids()).toEqual(left)
+      await reopen()
+      expect(await world.ids()).toEqual(left)
+    }
+  })
+
   test('around an open COPY keep their ranges of row ids apart, also after a crash', async () => {
     const open = await world.node.stage(tableId, 0)
     await open.append(batchOf([doc(100)]))
