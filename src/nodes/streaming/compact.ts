@@ -51,7 +51,7 @@ export async function compactGroup(
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
   const horizon = horizonOf(state)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
-  const allDropped = inputs.every(({ manifest }, i) => isWhollyIn(manifest, dropped[i]))
+  const allDropped = inputs.every((entry, i) => isWhollyIn(entry.manifest, dropped[i]))
   const manifest = allDropped ? undefined : await merge(state, schema, inputs, dropped, context)
   await state.switching.run(() => replace(state, channel, inputs, dropped, manifest, schema, since))
 }
