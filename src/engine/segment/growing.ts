@@ -10,13 +10,15 @@
  * are outgrown are replaced, not changed, and the native handle is told. Rows below a view's rowCount change only in their
  * timestamps, to values above every read served before.
  */
-import { InvariantError, invariant } from '#base/errors.js'
+
+import { invariant } from '#base/errors.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import { batchByteLength } from '#engine/columnar/batch.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { type ColumnBuilder, createColumnBuilder } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
 import type { NativeSegment } from '#engine/index/native.js'
+import { goneColumn } from '#engine/segment/gone-column.js'
 import { GrowingTimestamps } from '#engine/segment/growing-timestamps.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
@@ -345,6 +347,6 @@ export class GrowingSegment {
 
 function columnSchema(schema: TableSchema, attnum: number): ColumnSchema {
   const column = schema.columns.find((candidate) => candidate.attnum === attnum)
-  if (column === undefined) throw new InvariantError('SEG-6', `no column ${attnum} in the table`)
+  if (column === undefined) throw goneColumn(schema.name, attnum)
   return column
 }

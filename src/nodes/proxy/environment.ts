@@ -4,6 +4,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
+import type { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import type { RowLocks } from '#nodes/proxy/session/row-locks.js'
@@ -24,6 +25,7 @@ export interface ProxyEnvironment {
   readonly progress: Progress
   readonly rowLocks: RowLocks
   readonly sessions: SessionRegistry
+  readonly catalogChanges: CatalogChanges
   /** Held by the one transaction that has DDL pending, from its first DDL to its end. */
   readonly ddlLock: Mutex
 }

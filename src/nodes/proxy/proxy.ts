@@ -11,6 +11,7 @@ import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
 import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
+import { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { Progress } from '#nodes/proxy/session/progress.js'
@@ -48,6 +49,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     progress: new Progress(),
     rowLocks: new RowLocks(),
     sessions: new SessionRegistry(),
+    catalogChanges: new CatalogChanges(),
     ddlLock: new Mutex(),
   }
   await putTables(environment)

@@ -5,14 +5,15 @@
  *
  * Concurrency: everything is synchronous except building a key index. Whoever reads is inside `gate`; close() waits for them.
  */
+
 import { Gate } from '#base/async/gate.js'
-import { InvariantError } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { columnByteLength } from '#engine/columnar/batch.js'
 import type { Column } from '#engine/columnar/column.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import type { NativeIndex, NativeSegment } from '#engine/index/native.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
+import { goneColumn } from '#engine/segment/gone-column.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { findRowId, type SealedData } from '#engine/segment/read-sealed.js'
@@ -77,9 +78,7 @@ export class LoadedSegment implements ReadableSegment {
     const column = this.#columns.get(attnum) ?? this.#constants.get(attnum)
     if (column !== undefined) return column
     const added = this.schema.columns.find((candidate) => candidate.attnum === attnum)
-    if (added === undefined) {
-      throw new InvariantError('SEG-6', `segment ${this.segmentId} has no column ${attnum}`)
-    }
+    if (added === undefined) throw goneColumn(this.schema.name, attnum)
     const constant = missingColumn(added, this.rowCount)
     this.#constants.set(attnum, constant)
     return constant

@@ -25,9 +25,32 @@ export async function commitTransaction(
   processId: number,
 ): Promise<void> {
   if (!transaction.isDirty) return
-  const { streaming, coordinator, postgres } = environment
+  const { catalogChanges, postgres } = environment
   const before = postgres.catalog()
   const after = transaction.catalog ?? before
+  if (transaction.pendingDdl.length === 0) {
+    await commitChanges(transaction, before, after, environment, context)
+    return
+  }
+  catalogChanges.begin()
+  try {
+    await commitChanges(transaction, before, after, environment, context)
+  } finally {
+    catalogChanges.end()
+  }
+  // The catalog has the index now: building it may take minutes, in which others may change the catalog, too.
+  transaction.releaseDdlLock()
+  await buildNewIndexes(before, after, environment, context, processId)
+}
+
+async function commitChanges(
+  transaction: Transaction,
+  before: CatalogSnapshot,
+  after: CatalogSnapshot,
+  environment: ProxyEnvironment,
+  context: Context,
+): Promise<void> {
+  const { streaming, coordinator, postgres } = environment
   const hasDdl = transaction.pendingDdl.length > 0
   if (hasDdl) await putTables(before, after, environment)
   const writes = channelWrites(transaction, after)
@@ -67,9 +90,6 @@ export async function commitTransaction(
   for (const table of before.tables.values()) {
     if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
   }
-  // The catalog has the index now: building it may take minutes, in which others may change the catalog, too.
-  transaction.releaseDdlLock()
-  await buildNewIndexes(before, after, environment, context, processId)
 }
 
 async function putTables(

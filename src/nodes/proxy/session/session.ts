@@ -247,8 +247,10 @@ export class ProxySession implements Session {
       this.#transaction.startMs = nowMs
     this.#running = { sql: bound.sql, active: true, startedMs: nowMs }
     const execution = this.#execution(parsed, bound, out, context)
-    return runStatement(execution).catch((error: unknown) => {
-      if (!mayRunAgain.has(parsed.kind) || !this.#catalogMoved(execution)) throw error
+    return runStatement(execution).catch(async (error: unknown) => {
+      if (!mayRunAgain.has(parsed.kind)) throw error
+      await this.#environment.catalogChanges.settled()
+      if (!this.#catalogMoved(execution)) throw error
       return this.#run(parsed, bound, out, context)
     })
   }
