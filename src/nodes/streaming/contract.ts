@@ -41,7 +41,40 @@ export interface CommitRequest {
   /** Timestamp the transaction read at; with `repeatableRead` any row it deletes must not have changed since. */
   readonly readAt: Timestamp
   readonly ddl?: Uint8Array | undefined
+  /** Assertion: no live row has these keys, else 23505. For UNIQUE constraints whose rows lie on several log channels. */
+  readonly absentKeys?: readonly AbsentKeys[] | undefined
+  /** This node is the first of several participants: its commit record decides for all. */
+  readonly decides?: Decision | undefined
 }
+
+/**
+ * A transaction over several log channels: `<log channel of the first participant>/<its term>/<unique>`. The first participant
+ * refuses ids of a term that is not its own, so that what it once called aborted stays so.
+ */
+export type TransactionId = string
+
+export interface Decision {
+  readonly transactionId: TransactionId
+  /** The other log channels, which have prepared. */
+  readonly participants: readonly string[]
+  /** The newest of their prepare timestamps: the commit timestamp is above. */
+  readonly preparedAt: Timestamp
+}
+
+/** Keys that rows on another log channel bring. */
+export interface AbsentKeys {
+  readonly tableId: number
+  readonly indexOid: number
+  /** The key's columns, in the key's order. */
+  readonly keys: ColumnBatch
+}
+
+export type Outcome =
+  | { readonly kind: 'committed'; readonly timestamp: Timestamp }
+  /** For good: a commit that comes later is refused. */
+  | { readonly kind: 'aborted' }
+  /** Its commit record is on the way to the log. */
+  | { readonly kind: 'undecided' }
 
 export interface KeyReference {
   readonly tableId: number
@@ -65,6 +98,7 @@ export interface CommitResult {
   readonly timestamp: Timestamp
 }
 
+/** Owner of one log channel. */
 export interface StreamingNode {
   /** The newest timestamp at which everything acknowledged is readable: what a strong read uses. */
   serviceTime(): Timestamp
@@ -79,8 +113,24 @@ export interface StreamingNode {
   /** Forgets the table's channels; objects are collected later. */
   dropTable(tableId: number): Promise<void>
 
+  /** The owner's term: rises with every owner of the log channel. */
+  term(): Promise<number>
   /** @throws DatabaseError 23505, 23503, 40001; StoreError when the log fails */
   commit(request: CommitRequest, context: Context): Promise<CommitResult>
+  /**
+   * The part of a transaction over several log channels that is not the first: asserts, enters, logs; resolves when durable.
+   * From its timestamp on reads and conflicting commits wait here until finish(). Repeating it with the same id is safe.
+   * @throws as commit(); 40001 when the id was finished before
+   */
+  prepare(
+    transactionId: TransactionId,
+    request: CommitRequest,
+    context: Context,
+  ): Promise<{ readonly preparedAt: Timestamp }>
+  /** What became of a prepared transaction; undefined: aborted. Durable when it resolves. Idempotent. */
+  finish(transactionId: TransactionId, committedAt: Timestamp | undefined): Promise<void>
+  /** Asked of the first participant by the others (or by a proxy that heard no answer). */
+  outcome(transactionId: TransactionId): Promise<Outcome>
   /**
    * Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit: of two open
    * stages with the same key the first to commit has it, nobody waits for a stage. append() resolves when the rows are on

@@ -1,7 +1,7 @@
 /** The streaming node: owns the channels of a log channel. Each verb is a file of its own; here they are put together. */
 import { Gate } from '#base/async/gate.js'
 import { Mutex } from '#base/async/mutex.js'
-import { DatabaseError, SqlState } from '#base/errors.js'
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import type { Native } from '#engine/index/native.js'
@@ -170,13 +170,31 @@ function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNo
   }
 }
 
-type Writes = 'putTable' | 'dropTable' | 'commit' | 'stage'
+type Writes =
+  | 'putTable'
+  | 'dropTable'
+  | 'term'
+  | 'commit'
+  | 'prepare'
+  | 'finish'
+  | 'outcome'
+  | 'stage'
 
 function writes(state: StreamingState, gate: Gate): Pick<StreamingNode, Writes> {
   return {
     putTable: (schema) => inside(state, gate, () => putTable(state, schema)),
     dropTable: (tableId) => inside(state, gate, () => dropTable(state, tableId)),
+    term: async () => state.log.term,
     commit: (request, context) => inside(state, gate, () => commit(state, request, context)),
+    prepare: async () => {
+      throw notSupported('transactions over several log channels')
+    },
+    finish: async () => {
+      throw notSupported('transactions over several log channels')
+    },
+    outcome: async () => {
+      throw notSupported('transactions over several log channels')
+    },
     stage: (tableId, shard) =>
       inside(state, gate, async () => new StagedCopy(state, tableId, shard)),
   }

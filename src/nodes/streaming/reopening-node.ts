@@ -67,6 +67,11 @@ export async function openReopeningStreamingNode(
     putTable: async (schema) => node().putTable(schema),
     dropTable: async (tableId) => node().dropTable(tableId),
     commit: async (request, context) => node().commit(request, context),
+    term: async () => node().term(),
+    prepare: async (transactionId, request, context) =>
+      node().prepare(transactionId, request, context),
+    finish: async (transactionId, committedAt) => node().finish(transactionId, committedAt),
+    outcome: async (transactionId) => node().outcome(transactionId),
     stage: async (tableId, shard) => node().stage(tableId, shard),
     findConflict: async (write, context) => node().findConflict(write, context),
     search: async (fragment, context) => node().search(fragment, context),
