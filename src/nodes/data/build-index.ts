@@ -3,7 +3,6 @@
  * 3. Save it to a temporary file and put that. 4. Hand out the manifest that names it instead of an older build.
  * Cancellation: between steps, and inside the build. Retry: from the start; an object nobody names is collected.
  */
-import { rm } from 'node:fs/promises'
 import { type Context, checkCancelled } from '#base/context.js'
 import { InvariantError } from '#base/errors.js'
 import type { VectorColumn } from '#engine/columnar/column.js'
@@ -77,6 +76,6 @@ async function buildObject(
     )
   } finally {
     graph.close()
-    await rm(path, { force: true })
+    await jobs.writer.files.remove(path)
   }
 }

@@ -1,5 +1,4 @@
 /** The data node: holds what its jobs share; each job is a file of its own. */
-import { mkdir, rm } from 'node:fs/promises'
 import { Gate } from '#base/async/gate.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
@@ -10,6 +9,7 @@ import { compact } from '#nodes/data/compact.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import { flush } from '#nodes/data/flush.js'
 import type { Jobs } from '#nodes/data/jobs.js'
+import { type LocalFiles, systemFiles } from '#nodes/data/local-files.js'
 import { writeDeletes } from '#nodes/data/write-deletes.js'
 import { temporaryPaths } from '#nodes/data/write-object.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
@@ -20,6 +20,8 @@ export interface DataNodeOptions {
   readonly runtime: Runtime
   /** For this node alone: emptied at start. On the object directory's file system a file is moved, not copied. */
   readonly temporaryDirectory: string
+  /** Where temporary files go; default the file system. */
+  readonly files?: LocalFiles | undefined
   /** Threads of an index build. */
   readonly threads: number
   /** Whether inputs of builds and merges are compared with their checksums first; default true. */
@@ -28,12 +30,12 @@ export interface DataNodeOptions {
 
 export async function startDataNode(options: DataNodeOptions): Promise<DataNode> {
   const { native, objects, runtime, temporaryDirectory, threads } = options
-  await rm(temporaryDirectory, { recursive: true, force: true })
-  await mkdir(temporaryDirectory, { recursive: true, mode: 0o700 })
+  const files = options.files ?? systemFiles
+  await files.emptyDirectory(temporaryDirectory)
   const pause = () => runtime.sleep(0)
   const verifyChecksums = options.verifyChecksums ?? true
   const loader: SegmentLoader = { native, objects, pause, verifyChecksums }
-  const writer = { objects, temporaryPath: temporaryPaths(temporaryDirectory) }
+  const writer = { objects, files, temporaryPath: temporaryPaths(temporaryDirectory) }
   const jobs: Jobs = { native, loader, writer, pause, threads }
   const gate = new Gate()
 

@@ -5,13 +5,13 @@
  * source, not copies) and handed over with putFile. Crash: a temporary file that is left belongs to nobody; the node
  * empties its temporary directory when it starts.
  */
-import { type FileHandle, open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Context, checkCancelled } from '#base/context.js'
 import { invariant } from '#base/errors.js'
 import type { FilePlan } from '#engine/segment/arrow-file.js'
 import { Checksum, checksumSliceBytes } from '#engine/segment/checksum.js'
 import type { ObjectReference } from '#engine/segment/manifest.js'
+import type { LocalFile, LocalFiles } from '#nodes/data/local-files.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
 /** Above this a plan goes through a file. */
@@ -21,12 +21,13 @@ const directPieceBytesMin = 64 * 1024
 
 export interface ObjectWriter {
   readonly objects: ObjectStore
+  readonly files: LocalFiles
   /** A path for a new temporary file, never given out before. */
   temporaryPath(): string
 }
 
 export async function writeObject(
-  { objects, temporaryPath }: ObjectWriter,
+  { objects, files, temporaryPath }: ObjectWriter,
   plan: FilePlan,
   nameOf: (checksum: string) => string,
   context: Context,
@@ -41,25 +42,25 @@ export async function writeObject(
   }
   const path = temporaryPath()
   try {
-    const checksum = await writeFile(path, plan, context)
+    const checksum = await writeFile(files, path, plan, context)
     const name = nameOf(checksum)
     await objects.putFile(name, path)
     return { name, bytes: plan.byteLength, checksum }
   } finally {
-    await rm(path, { force: true })
+    await files.remove(path)
   }
 }
 
 /** A file that somebody else wrote (an index). It is moved away. */
 export async function putFileObject(
-  { objects }: ObjectWriter,
+  { objects, files }: ObjectWriter,
   path: string,
   nameOf: (checksum: string) => string,
   context: Context,
 ): Promise<ObjectReference> {
-  const checksum = await checksumOfFile(path, context)
+  const checksum = await checksumOfFile(files, path, context)
   const name = nameOf(checksum)
-  const { size } = await stat(path)
+  const size = await files.size(path)
   await objects.putFile(name, path)
   return { name, bytes: size, checksum }
 }
@@ -76,8 +77,13 @@ function joined(plan: FilePlan): Uint8Array {
 }
 
 /** @returns the checksum */
-async function writeFile(path: string, plan: FilePlan, context: Context): Promise<string> {
-  const handle = await open(path, 'wx', 0o600)
+async function writeFile(
+  files: LocalFiles,
+  path: string,
+  plan: FilePlan,
+  context: Context,
+): Promise<string> {
+  const handle = await files.open(path, 'wx')
   try {
     const writer = new SequentialWriter(handle)
     for (const piece of plan.pieces()) {
@@ -95,11 +101,11 @@ async function writeFile(path: string, plan: FilePlan, context: Context): Promis
 class SequentialWriter {
   readonly checksum = new Checksum()
   byteCount = 0
-  readonly #handle: FileHandle
+  readonly #handle: LocalFile
   readonly #staged = new Uint8Array(checksumSliceBytes)
   #stagedBytes = 0
 
-  constructor(handle: FileHandle) {
+  constructor(handle: LocalFile) {
     this.#handle = handle
   }
 
@@ -134,8 +140,8 @@ class SequentialWriter {
   }
 }
 
-async function checksumOfFile(path: string, context: Context): Promise<string> {
-  const handle = await open(path, 'r')
+async function checksumOfFile(files: LocalFiles, path: string, context: Context): Promise<string> {
+  const handle = await files.open(path, 'r')
   try {
     const checksum = new Checksum()
     const buffer = new Uint8Array(checksumSliceBytes)
