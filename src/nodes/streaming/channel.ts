@@ -13,6 +13,7 @@ export const shardCountMax = 8192
 
 export interface Table {
   schema: TableSchema
+  /** Those of the shards that the node's log channel carries, by shard. */
   readonly channels: readonly Channel[]
 }
 

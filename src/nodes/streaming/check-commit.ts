@@ -1,6 +1,7 @@
 /** The assertions of a transaction, judged in one step: rows still live, keys free, references there. */
 import { encodeKey } from '#engine/columnar/key.js'
-import { checkInserts } from '#nodes/streaming/check-inserts.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { checkInserts, type Removed } from '#nodes/streaming/check-inserts.js'
 import { checkReference } from '#nodes/streaming/check-reference.js'
 import { checkSuspects } from '#nodes/streaming/check-suspects.js'
 import type { CommitPlan, PlannedWrite } from '#nodes/streaming/commit-plan.js'
@@ -9,7 +10,11 @@ import { keyColumnsOf, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { concurrentUpdate } from '#nodes/streaming/key-error.js'
 import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
 
+const nothingRemoved: Removed = { deletes: new Float64Array(0), truncate: false }
+
 export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerdict | undefined {
+  const removedFrom = (channel: Channel) =>
+    plan.writes.find((write) => write.channel === channel) ?? nothingRemoved
   const ownStages = new Set(plan.copies.map((copy) => copy.stage.stageId))
   for (const write of plan.writes) {
     if (tableOf(state, write.channel.tableId).schema !== write.schema) return { kind: 'again' }
@@ -17,8 +22,7 @@ export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerd
     if (verdict !== undefined) return verdict
   }
   for (const write of plan.writes) {
-    const { deletes, truncate } = write
-    const verdict = checkInserts(state, write.check, { deletes, truncate, ownStages })
+    const verdict = checkInserts(state, write.check, { removedFrom, ownStages })
     if (verdict.kind !== 'free') return verdict
   }
   for (const { stage } of plan.copies) {

@@ -5,8 +5,9 @@ import type { Column, ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { widthOf } from '#engine/columnar/column-builder.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
-import type { Channel } from '#nodes/streaming/channel.js'
+import type { Channel, Table } from '#nodes/streaming/channel.js'
 import { checkKeys, type KeyVerdict, type StagedHandler } from '#nodes/streaming/check-keys.js'
+import { generationOf, keyChannels } from '#nodes/streaming/key-channels.js'
 import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { uniqueViolation } from '#nodes/streaming/key-error.js'
 import { lookUpSealed, type SealedHits } from '#nodes/streaming/sealed-keys.js'
@@ -18,15 +19,20 @@ export interface InsertProbe {
   /** Row of the batch's first among all rows of the write. */
   readonly firstRow: number
   readonly columns: readonly Column[]
-  sealed: SealedHits
+  readonly channels: readonly Channel[]
+  /** Per channel. */
+  sealed: readonly SealedHits[]
 }
 
-const noHits: SealedHits = new Map()
+const noHits: readonly SealedHits[] = []
+const nothing: SealedHits = new Map()
 
 export interface InsertCheck {
   readonly channel: Channel
   readonly schema: TableSchema
   readonly probes: readonly InsertProbe[]
+  /** All that any probe looks in. */
+  readonly channels: readonly Channel[]
   /** Generation of the sealed segments that were looked up; -1 before. */
   generation: number
   /** Asks query nodes; without sealed segments there is nothing to wait for. */
@@ -35,17 +41,21 @@ export interface InsertCheck {
 
 /** @throws 0A000 when the batches are not of this version of the table */
 export function prepareInserts(
+  table: Table,
   channel: Channel,
-  schema: TableSchema,
   batches: readonly ColumnBatch[],
 ): InsertCheck {
+  const { schema } = table
   const probes: InsertProbe[] = []
+  let channels: readonly Channel[] = [channel]
   let firstRow = 0
   for (const batch of batches) {
     checkShape(schema, batch)
     for (const key of schema.keys) {
       const columns = keyColumnsOf(schema, key, batch)
-      probes.push({ key, batch, firstRow, columns, sealed: noHits })
+      const searched = keyChannels(table, key, channel)
+      if (searched.length > channels.length) channels = searched
+      probes.push({ key, batch, firstRow, columns, channels: searched, sealed: noHits })
     }
     firstRow += batch.rowCount
   }
@@ -53,10 +63,11 @@ export function prepareInserts(
     channel,
     schema,
     probes,
+    channels,
     generation: -1,
     lookUp(state, context) {
-      if (probes.length === 0 || channel.view.sealed.length === 0) {
-        this.generation = channel.sealedGeneration
+      if (probes.length === 0 || channels.every(({ view }) => view.sealed.length === 0)) {
+        this.generation = generationOf(channels)
         for (const probe of probes) probe.sealed = noHits
         return undefined
       }
@@ -70,12 +81,17 @@ async function lookUpProbes(
   check: InsertCheck,
   context: Context,
 ): Promise<void> {
-  const { channel, schema } = check
-  if (check.generation === channel.sealedGeneration) return
-  check.generation = channel.sealedGeneration
+  const { channels, schema } = check
+  const generation = generationOf(channels)
+  if (check.generation === generation) return
+  check.generation = generation
   for (const probe of check.probes) {
     const { key, columns, batch } = probe
-    probe.sealed = await lookUpSealed(state, channel, schema, key, columns, batch.rowCount, context)
+    const sealed: SealedHits[] = []
+    for (const channel of probe.channels) {
+      sealed.push(await lookUpSealed(state, channel, schema, key, columns, batch.rowCount, context))
+    }
+    probe.sealed = sealed
   }
 }
 
@@ -99,10 +115,15 @@ function checkShape(schema: TableSchema, batch: ColumnBatch): void {
   }
 }
 
-export interface InsertScope {
+/** What the same transaction removes from a channel. */
+export interface Removed {
   /** Ascending. */
   readonly deletes: Float64Array
   readonly truncate: boolean
+}
+
+export interface InsertScope {
+  removedFrom(channel: Channel): Removed
   readonly ownStages: ReadonlySet<number>
 }
 
@@ -149,25 +170,32 @@ export function findTaken(
   | { readonly kind: 'wait'; readonly on: Promise<void> }
   | { readonly kind: 'again' }
   | undefined {
-  const { channel, probes } = check
+  const { channels, probes } = check
   if (probes.length === 0) return undefined
-  if (check.generation !== channel.sealedGeneration) return { kind: 'again' }
+  if (check.generation !== generationOf(channels)) return { kind: 'again' }
   let first: FoundConflict | undefined
   for (const probe of probes) {
-    const verdict: KeyVerdict | undefined = checkKeys(state, channel, {
-      key: probe.key,
-      incarnation: check.schema.incarnation,
-      columns: probe.columns,
-      from: 0,
-      to: probe.batch.rowCount,
-      sealed: probe.sealed,
-      ...scope,
-      onStaged,
-    })
-    if (verdict?.kind === 'wait') return verdict
-    if (verdict === undefined) continue
-    const conflict = foundConflict(check, probe, verdict.row, verdict.rowId)
-    if (first === undefined || conflict.row < first.row) first = conflict
+    for (let i = 0; i < probe.channels.length; i += 1) {
+      const channel = probe.channels[i]
+      if (channel === undefined) continue
+      const { deletes, truncate } = scope.removedFrom(channel)
+      const verdict: KeyVerdict | undefined = checkKeys(state, channel, {
+        key: probe.key,
+        incarnation: check.schema.incarnation,
+        columns: probe.columns,
+        from: 0,
+        to: probe.batch.rowCount,
+        sealed: probe.sealed[i] ?? nothing,
+        deletes,
+        truncate,
+        ownStages: scope.ownStages,
+        onStaged,
+      })
+      if (verdict?.kind === 'wait') return verdict
+      if (verdict === undefined) continue
+      const conflict = foundConflict(check, probe, verdict.row, verdict.rowId)
+      if (first === undefined || conflict.row < first.row) first = conflict
+    }
   }
   const twin = findTwin(check)
   if (twin !== undefined && (first === undefined || twin.row < first.row)) first = twin

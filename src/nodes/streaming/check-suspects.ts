@@ -10,6 +10,7 @@ import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { checkKeys } from '#nodes/streaming/check-keys.js'
 import type { CommitVerdict } from '#nodes/streaming/commit-verdict.js'
+import { generationOf, isWithinShard, keyChannels } from '#nodes/streaming/key-channels.js'
 import { keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { uniqueViolation } from '#nodes/streaming/key-error.js'
 import { lookUpSealed, type SealedHits } from '#nodes/streaming/sealed-keys.js'
@@ -24,12 +25,14 @@ export interface SuspectLookUp {
 
 interface LookedUp {
   readonly ordinals: ReadonlySet<number>
-  /** By index: ordinal of ours → row id that holds its key. */
-  readonly hits: ReadonlyMap<number, SealedHits>
+  /** By index, per channel searched: ordinal of ours → row id that holds its key. */
+  readonly hits: ReadonlyMap<number, readonly SealedHits[]>
 }
 
 /** What of a commit's plan is needed here. */
 interface SuspectScope {
+  /** Of the same transaction. */
+  readonly copies: readonly { readonly stage: Stage }[]
   readonly suspects: Map<Stage, SuspectLookUp>
   readonly writes: readonly {
     readonly channel: Channel
@@ -47,18 +50,32 @@ export function lookUpSuspects(
   stage: Stage,
   context: Context,
 ): Promise<void> | undefined {
-  if (needsNoLookUp(stage) || isCurrent(stage, plan.suspects.get(stage))) return undefined
+  if (needsNoLookUp(state, stage) || isCurrent(state, stage, plan.suspects.get(stage))) {
+    return undefined
+  }
   return lookUp(state, stage, context).then((looked) => {
     plan.suspects.set(stage, looked)
   })
 }
 
-function needsNoLookUp(stage: Stage): boolean {
-  return stage.channel.view.sealed.length === 0 || (stage.suspects.size === 0 && !stage.isSuspect)
+function needsNoLookUp(state: StreamingState, stage: Stage): boolean {
+  if (stage.suspects.size === 0 && !stage.isSuspect) return true
+  return searched(state, stage).every(({ view }) => view.sealed.length === 0)
 }
 
-function isCurrent(stage: Stage, looked: SuspectLookUp | undefined): boolean {
-  if (looked === undefined || looked.generation !== stage.channel.sealedGeneration) return false
+/** All channels that any of the table's keys is looked for in. */
+function searched(state: StreamingState, { channel }: Stage): readonly Channel[] {
+  const table = tableOf(state, channel.tableId)
+  const isApart = table.schema.keys.every((key) => isWithinShard(table.schema, key))
+  return isApart ? [channel] : table.channels
+}
+
+function isCurrent(
+  state: StreamingState,
+  stage: Stage,
+  looked: SuspectLookUp | undefined,
+): boolean {
+  if (looked?.generation !== generationOf(searched(state, stage))) return false
   for (const [segment, ordinals] of suspectsOf(stage)) {
     const asked = looked.segments.get(segment)?.ordinals
     for (const ordinal of ordinals) if (asked?.has(ordinal) !== true) return false
@@ -72,8 +89,9 @@ async function lookUp(
   context: Context,
 ): Promise<SuspectLookUp> {
   const { channel } = stage
-  const { schema } = tableOf(state, channel.tableId)
-  const generation = channel.sealedGeneration
+  const table = tableOf(state, channel.tableId)
+  const { schema } = table
+  const generation = generationOf(searched(state, stage))
   const asked = [...suspectsOf(stage)].map(([segment, ordinals]) => {
     const rows = Uint32Array.from(ordinals)
     const probes = schema.keys.flatMap((key) => {
@@ -86,10 +104,14 @@ async function lookUp(
   })
   const segments = new Map<GrowingSegment, LookedUp>()
   for (const { segment, rows, probes } of asked) {
-    const hits = new Map<number, SealedHits>()
+    const hits = new Map<number, SealedHits[]>()
     for (const { key, columns } of probes) {
-      const found = await lookUpSealed(state, channel, schema, key, columns, rows.length, context)
-      hits.set(key.indexOid, new Map([...found].map(([row, rowId]) => [rows[row] ?? -1, rowId])))
+      const perChannel: SealedHits[] = []
+      for (const other of keyChannels(table, key, channel)) {
+        const found = await lookUpSealed(state, other, schema, key, columns, rows.length, context)
+        perChannel.push(new Map([...found].map(([row, rowId]) => [rows[row] ?? -1, rowId])))
+      }
+      hits.set(key.indexOid, perChannel)
     }
     segments.set(segment, { ordinals: new Set(rows), hits })
   }
@@ -102,11 +124,12 @@ export function checkSuspects(
   stage: Stage,
 ): CommitVerdict | undefined {
   const { channel } = stage
-  const { schema } = tableOf(state, channel.tableId)
+  const table = tableOf(state, channel.tableId)
+  const { schema } = table
   if (schema.keys.length === 0) return undefined
   const looked = plan.suspects.get(stage)
-  if (!needsNoLookUp(stage) && !isCurrent(stage, looked)) return { kind: 'again' }
-  const write = plan.writes.find((candidate) => candidate.channel === channel)
+  if (!needsNoLookUp(state, stage) && !isCurrent(state, stage, looked)) return { kind: 'again' }
+  const ownStages = new Set(plan.copies.map((copy) => copy.stage.stageId))
   for (const [segment, ordinals] of suspectsOf(stage)) {
     const hits = looked?.segments.get(segment)?.hits
     for (const ordinal of ordinals) {
@@ -114,22 +137,27 @@ export function checkSuspects(
         const index = segment.key(key.indexOid)
         if (index === undefined) continue
         const columns = segment.keyColumns(index)
-        const verdict = checkKeys(state, channel, {
-          key,
-          incarnation: schema.incarnation,
-          columns,
-          from: ordinal,
-          to: ordinal + 1,
-          sealed: hits?.get(key.indexOid) ?? noHits,
-          deletes: write?.deletes ?? new Float64Array(0),
-          truncate: write?.truncate ?? false,
-          ownStages: new Set([stage.stageId]),
-          self: { segment, ordinal },
-        })
-        if (verdict === undefined) continue
-        if (verdict.kind === 'wait') return verdict
-        const values = keyDatums(columns, schemaColumns(schema, key.attnums), ordinal)
-        return { kind: 'error', error: uniqueViolation(schema, key, values) }
+        const channels = keyChannels(table, key, channel)
+        for (let i = 0; i < channels.length; i += 1) {
+          const other = channels[i] ?? channel
+          const write = plan.writes.find((candidate) => candidate.channel === other)
+          const verdict = checkKeys(state, other, {
+            key,
+            incarnation: schema.incarnation,
+            columns,
+            from: ordinal,
+            to: ordinal + 1,
+            sealed: hits?.get(key.indexOid)?.[i] ?? noHits,
+            deletes: write?.deletes ?? new Float64Array(0),
+            truncate: write?.truncate ?? false,
+            ownStages,
+            self: { segment, ordinal },
+          })
+          if (verdict === undefined) continue
+          if (verdict.kind === 'wait') return verdict
+          const values = keyDatums(columns, schemaColumns(schema, key.attnums), ordinal)
+          return { kind: 'error', error: uniqueViolation(schema, key, values) }
+        }
       }
     }
   }

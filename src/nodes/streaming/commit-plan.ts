@@ -2,13 +2,16 @@
 import type { Context } from '#base/context.js'
 import { DatabaseError, InvariantError, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
+import { encodeKey, keyHasNull } from '#engine/columnar/key.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { keyColumns } from '#engine/segment/key-index.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
 import { lookUpSuspects, type SuspectLookUp } from '#nodes/streaming/check-suspects.js'
 import type { ChannelWrite, CommitRequest, KeyReference } from '#nodes/streaming/contract.js'
-import { schemaColumns } from '#nodes/streaming/key-columns.js'
+import { isWithinShard } from '#nodes/streaming/key-channels.js'
+import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
+import { uniqueViolation } from '#nodes/streaming/key-error.js'
 import { lookUpSealed, type SealedHits } from '#nodes/streaming/sealed-keys.js'
 import type { Stage } from '#nodes/streaming/stage.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
@@ -47,11 +50,13 @@ export interface CommitPlan {
 export function planCommit(state: StreamingState, request: CommitRequest): CommitPlan {
   const writes = mergeWrites(request.writes).map((write) => {
     const channel = channelOf(state, write.tableId, write.shard)
-    const { schema } = tableOf(state, write.tableId)
+    const table = tableOf(state, write.tableId)
+    const { schema } = table
     const inserts = write.inserts.filter((batch) => batch.rowCount > 0)
-    const check = prepareInserts(channel, schema, inserts)
+    const check = prepareInserts(table, channel, inserts)
     return { channel, schema, truncate: write.truncate, deletes: write.deletes, inserts, check }
   })
+  checkTwins(writes)
   const copies = request.staged.map((staged) => {
     if (staged instanceof StagedCopy) return staged
     throw new InvariantError('TXN-2', 'staged rows of another node')
@@ -72,6 +77,28 @@ function planReference(state: StreamingState, reference: KeyReference): PlannedR
   const columns = keyColumns(schemaColumns(schema, key.attnums), [reference.key])
   const sealed = channels.map(() => ({ generation: -1, hits: new Map<number, number>() }))
   return { reference, schema, key, columns, channels, sealed }
+}
+
+/** The same key twice among rows of several shards: within one, check-inserts.ts looks. */
+function checkTwins(writes: readonly PlannedWrite[]): void {
+  if (writes.length < 2) return
+  const seen = new Set<string>()
+  for (const { schema, inserts } of writes) {
+    for (const key of schema.keys) {
+      if (isWithinShard(schema, key)) continue
+      const columns = schemaColumns(schema, key.attnums)
+      const typeNames = columns.map(({ typeName }) => typeName)
+      for (const batch of inserts) {
+        const values = keyColumnsOf(schema, key, batch)
+        for (let row = 0; row < batch.rowCount; row += 1) {
+          if (!key.nullsNotDistinct && keyHasNull(values, row)) continue
+          const name = `${key.indexOid}:${encodeKey(values, row, typeNames)}`
+          if (seen.has(name)) throw uniqueViolation(schema, key, keyDatums(values, columns, row))
+          seen.add(name)
+        }
+      }
+    }
+  }
 }
 
 /** One write per channel: a transaction may have touched it several times. */

@@ -19,6 +19,11 @@ import type {
   SearchPart,
 } from '#engine/plan/fragment.js'
 
+/** Log channels share the shards of all tables by this rule; the count is fixed when the database is made. */
+export function logChannelOf(tableId: number, shard: number, logChannelCount: number): string {
+  return `log-${(tableId + shard) % logChannelCount}`
+}
+
 /** Rows that a transaction adds to and removes from one shard of one table. */
 export interface ChannelWrite {
   readonly tableId: number

@@ -1,6 +1,7 @@
 /**
  * DDL of commits that the coordinator's DDL log is not known to have. It is in the log; before the log forgets it, it is
- * kept in the meta store under `streaming/ddl/<timestamp>`.
+ * kept in the meta store under `streaming/ddl/<timestamp>`; that of other log channels than the first under
+ * `streaming/ddl/<log channel>/<timestamp>`.
  */
 import type { Timestamp } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
@@ -13,19 +14,29 @@ export interface RecoveredDdl {
   readonly ddl: Uint8Array
 }
 
-export async function loadDdl(coordinator: Coordinator): Promise<readonly RecoveredDdl[]> {
-  const settings = await coordinator.listSettings(prefix)
-  return settings.map(({ key, value }) => ({
-    timestamp: Number(key.slice(prefix.length)) as Timestamp,
-    ddl: value,
-  }))
+function prefixOf(logChannel: string): string {
+  return logChannel === 'log-0' ? prefix : `${prefix}${logChannel}/`
+}
+
+export async function loadDdl(
+  coordinator: Coordinator,
+  logChannel: string,
+): Promise<readonly RecoveredDdl[]> {
+  const own = prefixOf(logChannel)
+  const settings = await coordinator.listSettings(own)
+  return settings
+    .filter(({ key }) => !key.slice(own.length).includes('/'))
+    .map(({ key, value }) => ({
+      timestamp: Number(key.slice(own.length)) as Timestamp,
+      ddl: value,
+    }))
 }
 
 /** Keeps what lies below the position. */
 export async function saveDdl(state: StreamingState, before: number): Promise<void> {
   for (const [timestamp, { position, ddl }] of state.unsettledDdl) {
     if (position >= before) continue
-    await state.coordinator.putSetting(`${prefix}${timestamp}`, ddl)
+    await state.coordinator.putSetting(`${prefixOf(state.logChannel)}${timestamp}`, ddl)
     state.unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
   }
 }
@@ -36,6 +47,6 @@ export async function settleDdl(state: StreamingState, timestamp: Timestamp): Pr
   if (known === undefined) return
   state.unsettledDdl.delete(timestamp)
   if (known.position === Number.POSITIVE_INFINITY) {
-    await state.coordinator.putSetting(`${prefix}${timestamp}`, undefined)
+    await state.coordinator.putSetting(`${prefixOf(state.logChannel)}${timestamp}`, undefined)
   }
 }

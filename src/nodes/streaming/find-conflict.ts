@@ -1,5 +1,6 @@
 import type { Context } from '#base/context.js'
-import { findTaken, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import type { Channel } from '#nodes/streaming/channel.js'
+import { findTaken, prepareInserts, type Removed } from '#nodes/streaming/check-inserts.js'
 import type { ChannelWrite, KeyConflict } from '#nodes/streaming/contract.js'
 import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 
@@ -12,13 +13,16 @@ export async function findConflict(
   context: Context,
 ): Promise<KeyConflict | undefined> {
   const channel = channelOf(state, write.tableId, write.shard)
-  const { deletes, truncate } = write
+  // Row ids are unique in the table: its deletes may name rows of any shard.
+  const removedFrom = (other: Channel): Removed => ({
+    deletes: write.deletes,
+    truncate: write.truncate && other === channel,
+  })
   for (;;) {
     checkUsable(state)
-    const { schema } = tableOf(state, write.tableId)
-    const check = prepareInserts(channel, schema, write.inserts)
+    const check = prepareInserts(tableOf(state, write.tableId), channel, write.inserts)
     await check.lookUp(state, context)
-    const found = findTaken(state, check, { deletes, truncate, ownStages: none }, undefined)
+    const found = findTaken(state, check, { removedFrom, ownStages: none }, undefined)
     if (found === undefined) return undefined
     if (found.kind === 'wait') await found.on
     if (found.kind !== 'taken') continue

@@ -36,6 +36,8 @@ export interface StreamingNodeOptions {
   /** Closed by whoever opened it, after stop(). */
   readonly wal: Wal
   readonly logChannel: string
+  /** Log channels of the database: decides which shards are on this one. 1 unless given. */
+  readonly logChannelCount?: number | undefined
   readonly coordinator: Coordinator
   readonly queryNode: QueryNode
   readonly dataNode: DataNode
@@ -120,11 +122,13 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
   }
 
   const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
-  for (const { timestamp, ddl } of await loadDdl(coordinator)) {
+  for (const { timestamp, ddl } of await loadDdl(coordinator, logChannel)) {
     unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
   }
   const writer = await wal.openWriter(logChannel)
   const state: StreamingState = {
+    logChannel,
+    logChannelCount: options.logChannelCount ?? 1,
     runtime,
     limits: { ...defaultStreamingLimits, ...options.limits },
     native,

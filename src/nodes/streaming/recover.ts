@@ -14,7 +14,12 @@ import {
 } from '#nodes/streaming/checkpoint-names.js'
 import { Replay } from '#nodes/streaming/replay.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
-import { allChannels, createTable, type StreamingState } from '#nodes/streaming/state.js'
+import {
+  allChannels,
+  channelOfShard,
+  createTable,
+  type StreamingState,
+} from '#nodes/streaming/state.js'
 import { loadTables } from '#nodes/streaming/table-settings.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 import type { Wal } from '#storage/wal/wal.js'
@@ -22,7 +27,7 @@ import type { Wal } from '#storage/wal/wal.js'
 /** The log's writer is open already: nobody else appends any more. */
 export async function recover(state: StreamingState, wal: Wal, logChannel: string): Promise<void> {
   for (const schema of await loadTables(state.coordinator)) {
-    state.tables.set(schema.tableId, createTable(schema))
+    state.tables.set(schema.tableId, createTable(state, schema))
   }
   const checkpoints = await state.coordinator.checkpoints()
   for (const channel of allChannels(state)) {
@@ -56,11 +61,7 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
 /** @returns newest commit timestamp in a segment */
 async function recoverSegments(state: StreamingState): Promise<Timestamp> {
   const manifests = await state.coordinator.segments()
-  const orphans = manifests.filter((manifest) => findChannel(state.tables, manifest) === undefined)
-  if (orphans.length > 0) {
-    const remove = orphans.map(({ segmentId }) => segmentId)
-    await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
-  }
+  await strikeOrphans(state, manifests)
   const entries = new Map<Channel, SealedEntry[]>()
   let newest: number = timestampZero
   for (const manifest of manifests) {
@@ -91,6 +92,22 @@ async function recoverSegments(state: StreamingState): Promise<Timestamp> {
   return newest as Timestamp
 }
 
+/** Segments of tables that are gone: a drop was cut short. Other owners' shards of tables that are there are theirs. */
+async function strikeOrphans(
+  state: StreamingState,
+  manifests: readonly SegmentManifest[],
+): Promise<void> {
+  const strangers = manifests.filter(({ tableId }) => !state.tables.has(tableId))
+  if (strangers.length === 0) return
+  // Tables that came since ours were read have segments of other owners: asked after the manifests, all tables are known.
+  const known = new Set((await loadTables(state.coordinator)).map(({ tableId }) => tableId))
+  const remove = strangers
+    .filter(({ tableId }) => !known.has(tableId))
+    .map(({ segmentId }) => segmentId)
+  if (remove.length === 0) return
+  await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
+}
+
 async function recoverDeletes(
   state: StreamingState,
   manifest: SegmentManifest,
@@ -107,6 +124,6 @@ function findChannel(
   { tableId, shard }: SegmentManifest,
 ): { readonly channel: Channel; readonly table: Table } | undefined {
   const table = tables.get(tableId)
-  const channel = table?.channels[shard]
+  const channel = table === undefined ? undefined : channelOfShard(table, shard)
   return table === undefined || channel === undefined ? undefined : { channel, table }
 }

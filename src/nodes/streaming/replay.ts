@@ -16,7 +16,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { dropStage } from '#nodes/streaming/enter-rows.js'
 import { type CommitRecord, decodeLogRecord, type RowsRecord } from '#nodes/streaming/log-record.js'
 import { Stage } from '#nodes/streaming/stage.js'
-import { growingFor, type StreamingState } from '#nodes/streaming/state.js'
+import { channelOfShard, growingFor, type StreamingState } from '#nodes/streaming/state.js'
 import type { LogPosition, LogRecord } from '#storage/wal/wal.js'
 
 export class Replay {
@@ -55,7 +55,8 @@ export class Replay {
   }
 
   #channel(tableId: number, shard: number): Channel | undefined {
-    return this.#state.tables.get(tableId)?.channels[shard]
+    const table = this.#state.tables.get(tableId)
+    return table === undefined ? undefined : channelOfShard(table, shard)
   }
 
   #enter(record: RowsRecord, position: LogPosition, payload: Uint8Array): void {

@@ -4,7 +4,12 @@ import { backgroundContext } from '#base/context.js'
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
-import { checkInserts, type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
+import {
+  checkInserts,
+  type InsertCheck,
+  prepareInserts,
+  type Removed,
+} from '#nodes/streaming/check-inserts.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
@@ -12,7 +17,7 @@ import type { Stage } from '#nodes/streaming/stage.js'
 import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { storeFailure } from '#nodes/streaming/store-failure.js'
 
-const noRows = new Float64Array(0)
+const nothingRemoved: Removed = { deletes: new Float64Array(0), truncate: false }
 
 /** Staged rows of a COPY, as the proxy holds them. */
 export class StagedCopy implements StagedRows {
@@ -57,14 +62,13 @@ export class StagedCopy implements StagedRows {
     const { stage } = this
     for (;;) {
       this.#checkOpen()
-      const { schema } = tableOf(state, this.tableId)
-      const check: InsertCheck = prepareInserts(stage.channel, schema, [batch])
+      const table = tableOf(state, this.tableId)
+      const check: InsertCheck = prepareInserts(table, stage.channel, [batch])
       await check.lookUp(state, backgroundContext)
       if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)
       this.#checkOpen()
       const verdict = checkInserts(state, check, {
-        deletes: noRows,
-        truncate: false,
+        removedFrom: () => nothingRemoved,
         ownStages: new Set([stage.stageId]),
       })
       if (verdict.kind === 'error') throw verdict.error

@@ -11,6 +11,7 @@ import type { DataNode } from '#nodes/data/contract.js'
 import type { QueryNode } from '#nodes/query/contract.js'
 import { Channel, type Table } from '#nodes/streaming/channel.js'
 import type { CommitQueue } from '#nodes/streaming/commit-queue.js'
+import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
 import type { RecentReferences } from '#nodes/streaming/recent-references.js'
@@ -18,6 +19,9 @@ import type { SegmentIds } from '#nodes/streaming/segment-ids.js'
 import type { Stage } from '#nodes/streaming/stage.js'
 
 export interface StreamingState {
+  readonly logChannel: string
+  /** Of the database: decides which shards are this node's. */
+  readonly logChannelCount: number
   readonly runtime: Runtime
   readonly limits: StreamingLimits
   readonly native: Native
@@ -61,20 +65,37 @@ export function tableOf(state: StreamingState, tableId: number): Table {
 }
 
 export function channelOf(state: StreamingState, tableId: number, shard: number): Channel {
-  const channel = tableOf(state, tableId).channels[shard]
-  if (channel === undefined) {
+  const table = tableOf(state, tableId)
+  const channel = channelOfShard(table, shard)
+  if (channel !== undefined) return channel
+  if (shard < 0 || shard >= table.schema.shardCount) {
     throw new InvariantError('SHARD-1', `table ${tableId} has no shard ${shard}`)
   }
-  return channel
+  throw new DatabaseError(
+    SqlState.objectNotInPrerequisiteState,
+    `shard ${shard} of relation "${table.schema.name}" is not on log channel ${state.logChannel}`,
+  )
+}
+
+export function channelOfShard(table: Table, shard: number): Channel | undefined {
+  const { channels, schema } = table
+  // The usual case apart: the node has all shards.
+  if (channels.length === schema.shardCount) return channels[shard]
+  return channels.find((channel) => channel.shard === shard)
 }
 
 export function allChannels(state: StreamingState): Channel[] {
   return [...state.tables.values()].flatMap((table) => table.channels)
 }
 
-export function createTable(schema: TableSchema): Table {
+/** With channels for the shards that are this node's. */
+export function createTable(
+  { logChannel, logChannelCount }: Pick<StreamingState, 'logChannel' | 'logChannelCount'>,
+  schema: TableSchema,
+): Table {
   const channels: Channel[] = []
   for (let shard = 0; shard < schema.shardCount; shard += 1) {
+    if (logChannelOf(schema.tableId, shard, logChannelCount) !== logChannel) continue
     channels.push(new Channel(schema.tableId, shard))
   }
   return { schema, channels }

@@ -131,6 +131,8 @@ export class World {
   async open(
     limits: Partial<StreamingLimits> = {},
     after: 'stays failed' | 'reopening' = 'stays failed',
+    logChannelCount = 1,
+    logChannel = 'log-0',
   ): Promise<LocalStreamingNode> {
     const { runtime } = this
     const life = { ended: false }
@@ -161,7 +163,8 @@ export class World {
     const openNode = after === 'reopening' ? openReopeningStreamingNode : openStreamingNode
     this.node = await openNode({
       wal,
-      logChannel: 'log-0',
+      logChannel,
+      logChannelCount,
       coordinator: this.coordinator,
       queryNode,
       dataNode,

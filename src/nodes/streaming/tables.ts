@@ -29,13 +29,13 @@ export function putTable(state: StreamingState, schema: TableSchema): Promise<vo
     const table = state.tables.get(schema.tableId)
     if (table === undefined) {
       await saveTable(state.coordinator, schema)
-      state.tables.set(schema.tableId, createTable(schema))
+      state.tables.set(schema.tableId, createTable(state, schema))
       state.queryNode.putSchema(schema)
       return
     }
     invariant(
       'SHARD-1',
-      table.channels.length === schema.shardCount,
+      table.schema.shardCount === schema.shardCount,
       'the number of shards of a table does not change',
     )
     const isRewrite = schema.incarnation !== table.schema.incarnation

@@ -4,6 +4,7 @@ import { isNull } from '#engine/columnar/column-builder.js'
 import { encodeKey } from '#engine/columnar/key.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import type { Channel, Table } from '#nodes/streaming/channel.js'
+import { isWithinShard } from '#nodes/streaming/key-channels.js'
 import { keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { duplicateInIndex } from '#nodes/streaming/key-error.js'
 import { scan } from '#nodes/streaming/scan.js'
@@ -24,21 +25,24 @@ export async function verifyUnique(
     // Columns that come with the key: nothing to read before the schema is taken over, all rows have the missing value.
     const known = schemaColumns(schema, key.attnums)
     if (known.some(({ attnum }) => table.schema.columns.every((c) => c.attnum !== attnum))) continue
-    for (const channel of table.channels) await verifyChannel(state, channel, schema, key)
+    if (isWithinShard(schema, key)) {
+      for (const channel of table.channels) await verifyChannels(state, [channel], schema, key)
+    } else await verifyChannels(state, table.channels, schema, key)
   }
 }
 
 /** The proxy keeps writers out while it creates an index; if some come anyway, what they did is looked at too. */
-async function verifyChannel(
+async function verifyChannels(
   state: StreamingState,
-  channel: Channel,
+  channels: readonly Channel[],
   schema: TableSchema,
   key: KeyConstraint,
 ): Promise<void> {
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-    const before = channel.nextRowId
-    await readKeys(state, channel, schema, key)
-    if (channel.nextRowId === before) return
+    const before = channels.map(({ nextRowId }) => nextRowId).join()
+    const seen = new Set<string>()
+    for (const channel of channels) await readKeys(state, channel, schema, key, seen)
+    if (channels.map(({ nextRowId }) => nextRowId).join() === before) return
   }
 }
 
@@ -47,12 +51,12 @@ async function readKeys(
   channel: Channel,
   schema: TableSchema,
   key: KeyConstraint,
+  seen: Set<string>,
 ): Promise<void> {
   const { tableId, shard, view } = channel
   if (view.growing.length === 0 && view.sealed.length === 0) return
   const columns = schemaColumns(schema, key.attnums)
   const typeNames = columns.map(({ typeName }) => typeName)
-  const seen = new Set<string>()
   const readAt = state.commits.appliedTime
   const fragment = { tableId, shard, readAt, output: key.attnums }
   for await (const { batch } of scan(state, fragment, backgroundContext)) {
