@@ -6,15 +6,29 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
 export interface Coordinator {
-  /** Strictly rising, also across restarts (TS-1). Served from a leased, persisted block. */
-  timestamp(): Promise<Timestamp>
-  /** As timestamp(), when the current block lasts; undefined when a lease must be awaited. */
+  /**
+   * Strictly rising, also across restarts and changes of leader (TS-1): later than all that anyone was given before this was
+   * called. Served from a leased, persisted block. Later than `above`, too: the oracle jumps a few seconds ahead of the
+   * clock if it must, and beyond that waits.
+   */
+  timestamp(above?: Timestamp): Promise<Timestamp>
+  /**
+   * As timestamp(), when the current block lasts; undefined when something must be awaited: always, unless nobody else can be
+   * coordinator.
+   */
   timestampNow(): Timestamp | undefined
 
   /** DDL entries (opaque, in order); index = catalog version after it. */
   ddlLog(): Promise<readonly Uint8Array[]>
-  /** Appends if the log still has `expectedVersion` entries. @returns false on conflict */
-  appendDdl(expectedVersion: number, entries: readonly Uint8Array[]): Promise<boolean>
+  /**
+   * Appends if the log still has `expectedVersion` entries. @returns false on conflict
+   * @param appendId unique: an append that is repeated with it finds that it has been done and returns true
+   */
+  appendDdl(
+    expectedVersion: number,
+    entries: readonly Uint8Array[],
+    appendId?: string,
+  ): Promise<boolean>
 
   /** Ids unique for ever. */
   allocateSegmentIds(count: number): Promise<readonly number[]>
@@ -25,17 +39,51 @@ export interface Coordinator {
   segments(): Promise<readonly SegmentManifest[]>
   checkpoints(): Promise<ReadonlyMap<string, number>>
   /** In one step: segments that appear, segments that go, and channel checkpoints (log positions) that move. */
-  switchSegments(change: {
-    readonly add: readonly SegmentManifest[]
-    readonly remove: readonly number[]
-    readonly checkpoints: ReadonlyMap<string, number>
-  }): Promise<void>
+  switchSegments(change: SegmentChange): Promise<void>
 
   /** Durable small facts (password verifiers, table options, sequence states), by key. */
   getSetting(key: string): Promise<Uint8Array | undefined>
-  putSetting(key: string, value: Uint8Array | undefined): Promise<void>
+  /** @param by see OwnerStep */
+  putSetting(key: string, value: Uint8Array | undefined, by?: OwnerStep): Promise<void>
   listSettings(
     prefix: string,
   ): Promise<readonly { readonly key: string; readonly value: Uint8Array }[]>
+
+  /** Who owns the log channel, as far as anyone took it. */
+  logChannelOwner(logChannel: string): Promise<LogChannelOwner | undefined>
+  /** Replaces `found`, if that is still what stands. @returns false when it is not */
+  setLogChannelOwner(
+    logChannel: string,
+    found: LogChannelOwner | undefined,
+    next: LogChannelOwner,
+  ): Promise<boolean>
   stop(): Promise<void>
+}
+
+export interface SegmentChange {
+  readonly add: readonly SegmentManifest[]
+  readonly remove: readonly number[]
+  /** Below 0: the checkpoint goes. */
+  readonly checkpoints: ReadonlyMap<string, number>
+  readonly by?: OwnerStep | undefined
+}
+
+/** A lease in the oracle's time: docs/adr/2026-11-21-transactions-over-log-channels.md. */
+export interface LogChannelOwner {
+  /** Of the owner's writer of the log. */
+  readonly term: number
+  /** It answers reads at timestamps below; its successor commits above. */
+  readonly servesBefore: Timestamp
+}
+
+/**
+ * Says that a change comes from the owner of a log channel: refused with 57P03 when another owner of a higher term has taken
+ * it, passed over when the same or a later step of the same owner was done before. So a deposed owner changes nothing, and
+ * a step that is repeated, or arrives late, is done once or not at all.
+ */
+export interface OwnerStep {
+  readonly logChannel: string
+  readonly term: number
+  /** From 1, rising by call. */
+  readonly step: number
 }

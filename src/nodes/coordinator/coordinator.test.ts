@@ -2,10 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
+import { type Timestamp, timestampFrom } from '#base/timestamp.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
-import { noFault } from '#storage/faults.js'
+import { type Fault, type FaultSource, noFault } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 
 class Clock {
@@ -13,7 +14,7 @@ class Clock {
   readonly runtime: Runtime = { ...systemRuntime, nowMs: () => this.ms }
 }
 
-function open(disk: MemoryMetaDisk, clock = new Clock(), faults = () => noFault) {
+function open(disk: MemoryMetaDisk, clock = new Clock(), faults: FaultSource = () => noFault) {
   const { runtime } = clock
   return openCoordinator({ meta: new MemoryMeta(disk, { runtime, faults }), runtime })
 }
@@ -152,4 +153,145 @@ test('segments and checkpoints move together and survive; settings are listed by
   await second.switchSegments({ add: [], remove: [], checkpoints: checkpoints(-1) })
   expect((await second.checkpoints()).size).toBe(0)
   expect(await second.listSettings('x/')).toEqual([{ key: 'x/b', value: Uint8Array.of(2) }])
+})
+
+describe('several coordinators over one store', () => {
+  const elect = (disk: MemoryMetaDisk, clock: Clock, faults: () => Fault = () => noFault) =>
+    openCoordinator({
+      meta: new MemoryMeta(disk, { runtime: clock.runtime, faults }),
+      runtime: clock.runtime,
+      leadership: 'elected',
+    })
+
+  test('a deposed one says nothing it cannot stand for', async () => {
+    const disk = new MemoryMetaDisk()
+    const first = await elect(disk, new Clock())
+    expect(first.timestampNow()).toBeUndefined()
+    const drawn = await first.timestamp()
+    const second = await elect(disk, new Clock())
+    expect(await second.timestamp()).toBeGreaterThan(drawn)
+    await second.switchSegments({ add: [manifest(1)], remove: [], checkpoints: new Map() })
+    await second.appendDdl(0, [Uint8Array.of(1)])
+    const deposed = { sqlState: '57P01' }
+    await expect(first.timestamp()).rejects.toMatchObject(deposed)
+    await expect(first.segments()).rejects.toMatchObject(deposed)
+    await expect(first.checkpoints()).rejects.toMatchObject(deposed)
+    await expect(first.ddlLog()).rejects.toMatchObject(deposed)
+    await expect(first.appendDdl(7, [Uint8Array.of(1)])).rejects.toMatchObject(deposed)
+  })
+
+  test('many who wait for a timestamp share a question to the store', async () => {
+    const disk = new MemoryMetaDisk()
+    let reads = 0
+    const { runtime } = new Clock()
+    const faults = (operation: string) => {
+      if (operation === 'meta.get') reads += 1
+      return noFault
+    }
+    const meta = new MemoryMeta(disk, { runtime, faults })
+    const coordinator = await openCoordinator({ meta, runtime, leadership: 'elected' })
+    await coordinator.timestamp()
+    reads = 0
+    const drawn = await Promise.all(Array.from({ length: 100 }, () => coordinator.timestamp()))
+    expect(new Set(drawn).size).toBe(100)
+    expect(reads).toBe(2)
+  })
+
+  test('TS-1: above a given timestamp, at most some seconds ahead of the clock', async () => {
+    const clock = new Clock()
+    const coordinator = await elect(new MemoryMetaDisk(), clock)
+    const ahead = (ms: number) => timestampFrom(clock.ms + ms, 0)
+    const near = ahead(5000)
+    expect(await coordinator.timestamp(near)).toBeGreaterThan(near)
+    expect(await coordinator.timestamp()).toBeGreaterThan(near)
+    const far = ahead(12_000)
+    const waiting = coordinator.timestamp(far)
+    expect(await coordinator.timestamp()).toBeLessThan(far)
+    clock.ms += 3000
+    expect(await waiting).toBeGreaterThan(far)
+  })
+})
+
+describe.each(['lost', 'done-unknown'] as const)('after a write that was %s', (kind) => {
+  async function openFaulty() {
+    let isArmed = false
+    const disk = new MemoryMetaDisk()
+    const faults = (operation: string): Fault => {
+      if (operation !== 'meta.write' || !isArmed) return noFault
+      isArmed = false
+      return { ...noFault, kind }
+    }
+    return {
+      coordinator: await open(disk, new Clock(), faults),
+      disk,
+      arm: () => {
+        isArmed = true
+      },
+    }
+  }
+  const unclear = { outcome: 'indeterminate' }
+
+  test('it knows of segments and checkpoints what the store knows; the step is done once', async () => {
+    const { coordinator, disk, arm } = await openFaulty()
+    const change = {
+      add: [manifest(1)],
+      remove: [],
+      checkpoints: new Map([['c', 5]]),
+      by: { logChannel: 'log-0', term: 3, step: 1 },
+    }
+    arm()
+    await expect(coordinator.switchSegments(change)).rejects.toMatchObject(unclear)
+    const known = await coordinator.segments()
+    expect(known.length).toBe(kind === 'lost' ? 0 : 1)
+    expect((await coordinator.checkpoints()).get('c')).toBe(kind === 'lost' ? undefined : 5)
+    await coordinator.switchSegments(change)
+    const second = { add: [], remove: [1], checkpoints: new Map([['c', 9]]) }
+    await coordinator.switchSegments({ ...second, by: { ...change.by, step: 2 } })
+    // Late, and twice.
+    await coordinator.switchSegments(change)
+    await coordinator.putSetting('x', Uint8Array.of(1), change.by)
+    expect(await coordinator.getSetting('x')).toBeUndefined()
+    expect(await coordinator.segments()).toEqual([])
+    expect(await (await open(disk)).segments()).toEqual([])
+    expect([...(await coordinator.checkpoints())]).toEqual([['c', 9]])
+  })
+
+  test('an append to the DDL log is repeated with its id and done once', async () => {
+    const { coordinator, disk, arm } = await openFaulty()
+    const large = [new Uint8Array(2_500_000)]
+    arm()
+    await expect(coordinator.appendDdl(0, large, 'one')).rejects.toMatchObject(unclear)
+    expect((await coordinator.ddlLog()).length).toBe(kind === 'lost' ? 0 : 1)
+    expect(await coordinator.appendDdl(0, large, 'one')).toBe(true)
+    expect(await coordinator.appendDdl(0, [Uint8Array.of(1)], 'two')).toBe(false)
+    expect(await coordinator.appendDdl(1, [Uint8Array.of(1)], 'two')).toBe(true)
+    expect(await coordinator.appendDdl(0, large, 'one')).toBe(true)
+    const again = await open(disk)
+    expect((await again.ddlLog()).map(({ byteLength }) => byteLength)).toEqual([2_500_000, 1])
+    expect(await again.appendDdl(1, [Uint8Array.of(1)], 'two')).toBe(true)
+    expect((await again.ddlLog()).length).toBe(2)
+  })
+
+  test('the owner of a log channel is replaced or not, and the log channel has one', async () => {
+    const { coordinator, arm } = await openFaulty()
+    const owner = (term: number) => ({ term, servesBefore: (term * 10) as Timestamp })
+    expect(await coordinator.setLogChannelOwner('log-0', undefined, owner(1))).toBe(true)
+    expect(await coordinator.setLogChannelOwner('log-0', undefined, owner(2))).toBe(false)
+    arm()
+    await expect(coordinator.setLogChannelOwner('log-0', owner(1), owner(2))).rejects.toMatchObject(
+      unclear,
+    )
+    const found = await coordinator.logChannelOwner('log-0')
+    expect(found).toEqual(owner(kind === 'lost' ? 1 : 2))
+    expect(await coordinator.setLogChannelOwner('log-0', found, owner(3))).toBe(true)
+    await expect(
+      coordinator.switchSegments({
+        add: [manifest(1)],
+        remove: [],
+        checkpoints: new Map(),
+        by: { logChannel: 'log-0', term: 2, step: 1 },
+      }),
+    ).rejects.toMatchObject({ sqlState: '57P03' })
+    expect(await coordinator.segments()).toEqual([])
+  })
 })

@@ -5,18 +5,26 @@ import { createCounters } from '#nodes/coordinator/counters.js'
 import { openDdlLog } from '#nodes/coordinator/ddl-log.js'
 import { openFencedMeta } from '#nodes/coordinator/fenced-meta.js'
 import { decodeNumber, encodeNumber, metaKeys } from '#nodes/coordinator/meta-keys.js'
+import { createOwners } from '#nodes/coordinator/owners.js'
 import { openSegmentRegistry } from '#nodes/coordinator/segment-registry.js'
 import { createTimestampOracle } from '#nodes/coordinator/timestamp-oracle.js'
-import type { MetaStore } from '#storage/meta/meta.js'
+import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
 
 export interface CoordinatorOptions {
   /** Closed by whoever opened it. */
   readonly meta: MetaStore
   readonly runtime: Runtime
+  /**
+   * 'exclusive': the meta store lets nobody else be coordinator (the data directory's lock). 'elected': there may be a later
+   * one at any time, and nothing is said that the store has not confirmed to be the newest's word.
+   */
+  readonly leadership?: 'exclusive' | 'elected' | undefined
 }
 
 /** @throws StoreError */
-export async function openCoordinator({ meta, runtime }: CoordinatorOptions): Promise<Coordinator> {
+export async function openCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
+  const { meta, runtime } = options
+  const isElected = options.leadership === 'elected'
   const fenced = await openFencedMeta(meta)
   const limit = await meta.get(metaKeys.oracleLimit)
   const oracle = createTimestampOracle(
@@ -26,30 +34,61 @@ export async function openCoordinator({ meta, runtime }: CoordinatorOptions): Pr
       fenced.write([{ kind: 'put', key: metaKeys.oracleLimit, value: encodeNumber(wanted) }]),
   )
   const ddl = await openDdlLog(meta, fenced)
-  const segments = await openSegmentRegistry(meta, fenced)
+  const owners = createOwners(meta, fenced)
+  const segments = await openSegmentRegistry(meta, fenced, owners)
   const counters = createCounters(meta, fenced)
 
+  /** What is remembered is what the newest coordinator knows. */
+  async function current(): Promise<void> {
+    if (isElected) await fenced.confirm()
+    await fenced.settled()
+  }
+
   return {
-    timestamp: () => oracle.next(),
-    timestampNow: () => oracle.now(),
-    ddlLog: async () => ddl.entries(),
-    appendDdl: (expectedVersion, entries) => ddl.append(expectedVersion, entries),
+    async timestamp(above) {
+      if (isElected) await fenced.confirm()
+      return await oracle.next(above)
+    },
+    timestampNow: () => (isElected ? undefined : oracle.now()),
+    async ddlLog() {
+      await current()
+      return ddl.entries()
+    },
+    async appendDdl(expectedVersion, entries, appendId) {
+      const isAppended = await ddl.append(expectedVersion, entries, appendId)
+      // A deposed coordinator's log may be too short.
+      if (!isAppended) await current()
+      return isAppended
+    },
     async allocateSegmentIds(count) {
       const first = await counters.lease('segment-ids', count, 1)
       return Array.from({ length: count }, (_, i) => first + i)
     },
     leaseCounter: (name, count, floor) => counters.lease(`leased/${name}`, count, floor),
-    segments: async () => segments.segments(),
-    checkpoints: async () => segments.checkpoints(),
+    async segments() {
+      await current()
+      return segments.segments()
+    },
+    async checkpoints() {
+      await current()
+      return segments.checkpoints()
+    },
     switchSegments: (change) => segments.switch(change),
     async getSetting(key) {
       return (await meta.get(metaKeys.setting(key)))?.value
     },
-    async putSetting(key, value) {
+    async putSetting(key, value, by) {
       const name = metaKeys.setting(key)
-      await fenced.write([
-        value === undefined ? { kind: 'delete', key: name } : { kind: 'put', key: name, value },
-      ])
+      const operation: MetaOperation =
+        value === undefined ? { kind: 'delete', key: name } : { kind: 'put', key: name, value }
+      if (by === undefined) {
+        await fenced.write([operation])
+        return
+      }
+      await fenced.exclusively(async () => {
+        const step = await owners.begin(by)
+        if (step !== 'done') await fenced.write([operation, ...step])
+      })
     },
     async listSettings(prefix) {
       const entries = await meta.list(metaKeys.setting(prefix))
@@ -58,6 +97,8 @@ export async function openCoordinator({ meta, runtime }: CoordinatorOptions): Pr
         value,
       }))
     },
+    logChannelOwner: (logChannel) => owners.owner(logChannel),
+    setLogChannelOwner: (logChannel, found, next) => owners.replace(logChannel, found, next),
     async stop() {
       // Lets the write under way end; nothing is held beyond that.
       await fenced.exclusively(async () => {})

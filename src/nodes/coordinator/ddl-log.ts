@@ -5,25 +5,56 @@
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import { metaValueBytesMax } from '#base/limits.js'
 import type { FencedMeta } from '#nodes/coordinator/fenced-meta.js'
-import { metaKeys } from '#nodes/coordinator/meta-keys.js'
+import { decodeJson, encodeJson, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
 
 export interface DdlLog {
   entries(): readonly Uint8Array[]
   /** @returns false if the log does not have `expectedVersion` entries */
-  append(expectedVersion: number, entries: readonly Uint8Array[]): Promise<boolean>
+  append(
+    expectedVersion: number,
+    entries: readonly Uint8Array[],
+    appendId: string | undefined,
+  ): Promise<boolean>
 }
 
+/** Version and id of an append. */
+type Append = readonly [number, string]
+
+/** Appends that are remembered by their ids: who has not heard what became of one asks within seconds. */
+const appendsRemembered = 100
+
 export async function openDdlLog(meta: MetaStore, fenced: FencedMeta): Promise<DdlLog> {
-  let log: readonly Uint8Array[] = await readEntries(meta)
+  let log: readonly Uint8Array[] = []
+  let appends: readonly Append[] = []
+
+  async function load(): Promise<void> {
+    const loaded = await readEntries(meta)
+    const remembered = await meta.get(metaKeys.ddlAppends)
+    log = loaded
+    appends = remembered === undefined ? [] : (decodeJson(remembered.value) as Append[])
+  }
+  await load()
+  fenced.onUnclear(load)
+
   return {
     entries: () => log,
-    append: (expectedVersion, entries) =>
+    append: (expectedVersion, entries, appendId) =>
       fenced.exclusively(async () => {
+        if (appendId !== undefined && appends.some(([, id]) => id === appendId)) return true
         if (log.length !== expectedVersion) return false
         if (entries.length === 0) return true
-        await fenced.write(chunksOf(expectedVersion, encodeEntries(entries)))
+        const operations = chunksOf(expectedVersion, encodeEntries(entries))
+        let appendsAfter = appends
+        if (appendId !== undefined) {
+          const append: Append = [expectedVersion, appendId]
+          appendsAfter = [...appends, append].slice(-appendsRemembered)
+          const value = encodeJson(appendsAfter)
+          operations.push({ kind: 'put', key: metaKeys.ddlAppends, value })
+        }
+        await fenced.write(operations)
         log = [...log, ...entries.map((entry) => entry.slice())]
+        appends = appendsAfter
         return true
       }),
   }

@@ -9,6 +9,9 @@
  *   segment/<id, 12>                 manifest, JSON
  *   checkpoint/<channel>             log position
  *   setting/<key>                    opaque
+ *   ddl-appends                      the last appends to the DDL log: JSON [version, id][]
+ *   owner/<log channel>              owner of the log channel: JSON { term, servesBefore }
+ *   owner-step/<log channel>         its last change of the above: JSON { term, step }
  */
 export const metaKeys = {
   term: 'coordinator/term',
@@ -23,6 +26,9 @@ export const metaKeys = {
   checkpoint: (channel: string) => `checkpoint/${channel}`,
   settingPrefix: 'setting/',
   setting: (key: string) => `setting/${key}`,
+  ddlAppends: 'ddl-appends',
+  owner: (logChannel: string) => `owner/${logChannel}`,
+  ownerStep: (logChannel: string) => `owner-step/${logChannel}`,
 } as const
 
 const encoder = new TextEncoder()

@@ -1,6 +1,7 @@
 /** Which flushed segments exist and from where each channel's log is still needed; both move in one meta write. */
 import { invariant } from '#base/errors.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { SegmentChange } from '#nodes/coordinator/contract.js'
 import type { FencedMeta } from '#nodes/coordinator/fenced-meta.js'
 import {
   decodeJson,
@@ -9,13 +10,8 @@ import {
   encodeNumber,
   metaKeys,
 } from '#nodes/coordinator/meta-keys.js'
+import type { OwnerSteps } from '#nodes/coordinator/owners.js'
 import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
-
-export interface SegmentChange {
-  readonly add: readonly SegmentManifest[]
-  readonly remove: readonly number[]
-  readonly checkpoints: ReadonlyMap<string, number>
-}
 
 export interface SegmentRegistry {
   segments(): readonly SegmentManifest[]
@@ -26,22 +22,35 @@ export interface SegmentRegistry {
 export async function openSegmentRegistry(
   meta: MetaStore,
   fenced: FencedMeta,
+  steps: OwnerSteps,
 ): Promise<SegmentRegistry> {
-  const manifests = new Map<number, SegmentManifest>()
-  for (const { value } of await meta.list(metaKeys.segmentPrefix)) {
-    const manifest = decodeManifest(value)
-    manifests.set(manifest.segmentId, manifest)
+  let manifests = new Map<number, SegmentManifest>()
+  let checkpoints = new Map<string, number>()
+
+  async function load(): Promise<void> {
+    const loaded = (await meta.list(metaKeys.segmentPrefix)).map(({ value }) =>
+      decodeManifest(value),
+    )
+    const positions = await meta.list(metaKeys.checkpointPrefix)
+    manifests = new Map(loaded.map((manifest) => [manifest.segmentId, manifest]))
+    checkpoints = new Map(
+      positions.map(({ key, value }) => [
+        key.slice(metaKeys.checkpointPrefix.length),
+        decodeNumber(value),
+      ]),
+    )
   }
-  const checkpoints = new Map<string, number>()
-  for (const { key, value } of await meta.list(metaKeys.checkpointPrefix)) {
-    checkpoints.set(key.slice(metaKeys.checkpointPrefix.length), decodeNumber(value))
-  }
+  await load()
+  fenced.onUnclear(load)
+
   return {
     segments: () => [...manifests.values()],
     checkpoints: () => new Map(checkpoints),
     switch: (change) =>
       fenced.exclusively(async () => {
-        const operations = operationsOf(change, checkpoints)
+        const step = await steps.begin(change.by)
+        if (step === 'done') return
+        const operations = [...operationsOf(change, checkpoints), ...step]
         if (operations.length > 0) await fenced.write(operations)
         for (const segmentId of change.remove) manifests.delete(segmentId)
         for (const manifest of change.add) manifests.set(manifest.segmentId, manifest)

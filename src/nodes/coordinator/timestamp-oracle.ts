@@ -4,18 +4,23 @@
  * 1. A limit is persisted; timestamps below it are handed out from memory, following the clock.
  * 2. When the clock comes near the limit, a higher limit is persisted, and only then used.
  * 3. A new oracle starts at the persisted limit: whatever the one before handed out is below.
+ * 4. Asked for one above a timestamp, it jumps there, unless that is too far ahead of the clock: then the clock is waited for.
  */
 import { invariant } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
-import { type Timestamp, timestampFrom } from '#base/timestamp.js'
+import { type Timestamp, timestampFrom, timestampToUnixMs, timestampZero } from '#base/timestamp.js'
 
 /** How far ahead of the clock the limit is put: a restart makes timestamps run ahead of the clock by at most this. */
 const leaseMs = 4000
 const renewBeforeMs = 2000
+/** Owners' leases end that far ahead at most; a timestamp from nowhere must not carry everybody off into the future. */
+const jumpMsMax = 10_000
+/** Between looks at the clock. */
+const waitMsMax = 100
 
 export interface TimestampOracle {
   now(): Timestamp | undefined
-  next(): Promise<Timestamp>
+  next(above?: Timestamp): Promise<Timestamp>
 }
 
 /**
@@ -60,8 +65,14 @@ export function createTimestampOracle(
 
   return {
     now,
-    async next() {
+    async next(above = timestampZero) {
       for (;;) {
+        const aheadMs = timestampToUnixMs(above) - runtime.nowMs() - jumpMsMax
+        if (last < above && aheadMs > 0) {
+          await runtime.sleep(Math.min(aheadMs, waitMsMax))
+          continue
+        }
+        last = Math.max(last, above)
         const timestamp = now()
         if (timestamp !== undefined) return timestamp
         await renew()

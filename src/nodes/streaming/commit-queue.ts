@@ -34,8 +34,9 @@ export interface CommitHandlers {
 export class CommitQueue {
   /** Newest timestamp of which everything at or below is applied. */
   appliedTime: Timestamp = timestampZero
+  /** The newest that entered. */
+  lastTimestamp: Timestamp = timestampZero
   readonly #queue: QueuedCommit[] = []
-  #lastTimestamp: Timestamp = timestampZero
   readonly #onDefect: (error: unknown) => void
 
   /** @param onDefect a durable commit could not be applied: memory and log have parted */
@@ -58,8 +59,8 @@ export class CommitQueue {
    * @returns the commit, and a promise that settles when it is applied (or rejects with the log's error)
    */
   enter(timestamp: Timestamp, handlers: CommitHandlers): EnteredCommit {
-    invariant('TS-2', timestamp > this.#lastTimestamp, 'commits out of order')
-    this.#lastTimestamp = timestamp
+    invariant('TS-2', timestamp > this.lastTimestamp, 'commits out of order')
+    this.lastTimestamp = timestamp
     let settle: () => void = () => {}
     const settled = new Promise<void>((onSettled) => {
       settle = onSettled
@@ -135,7 +136,7 @@ export class CommitQueue {
   /** After replay. */
   startAt(timestamp: Timestamp): void {
     this.appliedTime = timestamp
-    this.#lastTimestamp = timestamp
+    this.lastTimestamp = timestamp
   }
 
   /** Waits until everything at or below the timestamp is applied. */

@@ -25,11 +25,12 @@ import {
   segmentsNeeded,
 } from '#nodes/streaming/commit-plan.js'
 import type { CommitRequest, CommitResult } from '#nodes/streaming/contract.js'
+import { drawTimestamp, fetchTimestamp } from '#nodes/streaming/draw-timestamp.js'
 import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
 import { schemaColumns } from '#nodes/streaming/key-columns.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import type { Stage } from '#nodes/streaming/stage.js'
-import { checkUsable, drawTimestamp, type StreamingState } from '#nodes/streaming/state.js'
+import { checkUsable, type StreamingState } from '#nodes/streaming/state.js'
 import { storeFailure } from '#nodes/streaming/store-failure.js'
 
 export async function commit(
@@ -40,6 +41,7 @@ export async function commit(
   let plan = planCommit(state, request)
   for (const copy of plan.copies) await copy.durable()
   const encoded = plan.writes.map((write) => write.inserts.map(encodeBatch))
+  let fetched: Timestamp | undefined
   for (;;) {
     checkCancelled(context)
     checkUsable(state)
@@ -48,9 +50,9 @@ export async function commit(
     if (!state.segmentIds.has(segmentsNeeded(plan))) {
       await state.segmentIds.ensure(segmentsNeeded(plan))
     }
-    const timestamp = drawTimestamp(state)
+    const timestamp = drawTimestamp(state, fetched)
     if (timestamp === undefined) {
-      await state.coordinator.timestamp()
+      fetched = await fetchTimestamp(state, context)
       continue
     }
     checkUsable(state)

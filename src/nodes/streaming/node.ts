@@ -21,6 +21,13 @@ import { findConflict } from '#nodes/streaming/find-conflict.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { defaultStreamingLimits, type StreamingLimits } from '#nodes/streaming/limits.js'
 import { LogAppender } from '#nodes/streaming/log-appender.js'
+import { ownedCoordinator } from '#nodes/streaming/owned-coordinator.js'
+import { ownedWriter } from '#nodes/streaming/owned-writer.js'
+import {
+  exclusiveOwnership,
+  type NotOwnerError,
+  takeOwnership,
+} from '#nodes/streaming/ownership.js'
 import { RecentReferences } from '#nodes/streaming/recent-references.js'
 import { recover } from '#nodes/streaming/recover.js'
 import { scan } from '#nodes/streaming/scan.js'
@@ -43,6 +50,11 @@ export interface StreamingNodeOptions {
   readonly dataNode: DataNode
   readonly native: Native
   readonly runtime: Runtime
+  /**
+   * 'exclusive': something else makes sure that nobody else owns the log channel (the data directory's lock). 'leased': there
+   * may be another owner at any time. See ownership.ts.
+   */
+  readonly ownership?: 'exclusive' | 'leased' | undefined
   readonly limits?: Partial<StreamingLimits> | undefined
   /** 'manual': nothing happens by itself; tests call runBackground(). */
   readonly background?: 'automatic' | 'manual' | undefined
@@ -69,8 +81,13 @@ export async function openStreamingNode(
 ): Promise<LocalStreamingNode> {
   const { wal, logChannel } = options
   const state = await openState(options)
-  await recover(state, wal, logChannel)
-  await state.segmentIds.ensure(1)
+  try {
+    await recover(state, wal, logChannel)
+    await state.segmentIds.ensure(1)
+  } catch (error) {
+    await state.ownership.stop()
+    throw error
+  }
   const recoveredDdl = [...state.unsettledDdl]
     .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
     .sort((a, b) => a.timestamp - b.timestamp)
@@ -80,6 +97,7 @@ export async function openStreamingNode(
   async function abandon(): Promise<void> {
     await background?.stop()
     await gate.close()
+    await state.ownership.stop(state.failure === undefined ? servedBelow(state) : undefined)
     await state.log.close()
   }
   const background =
@@ -107,6 +125,11 @@ export async function openStreamingNode(
   }
 }
 
+/** All that was answered here lies below. */
+function servedBelow(state: StreamingState): Timestamp {
+  return (Math.max(state.servedTime, state.commits.appliedTime) + 1) as Timestamp
+}
+
 async function openState(options: StreamingNodeOptions): Promise<StreamingState> {
   const { wal, logChannel, coordinator, queryNode, dataNode, native, runtime } = options
 
@@ -121,27 +144,42 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     options.onFailure?.(error)
   }
 
+  function depose(error: NotOwnerError): void {
+    if (state.failure !== undefined) return
+    // Of what is under way nobody knows here.
+    fail(error)
+    state.failure = error
+  }
+
   const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
   for (const { timestamp, ddl } of await loadDdl(coordinator, logChannel)) {
     unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
   }
   const writer = await wal.openWriter(logChannel)
+  const { term } = writer
+  const end = await wal.endPosition(logChannel)
+  const isLeased = options.ownership === 'leased'
+  const ownership = isLeased
+    ? await takeOwnership({ coordinator, logChannel, term, runtime, onDeposed: depose })
+    : exclusiveOwnership
   const state: StreamingState = {
     logChannel,
     logChannelCount: options.logChannelCount ?? 1,
     runtime,
     limits: { ...defaultStreamingLimits, ...options.limits },
     native,
-    coordinator,
+    coordinator: isLeased ? ownedCoordinator(coordinator, logChannel, term) : coordinator,
     queryNode,
     dataNode,
-    log: new LogAppender(writer, await wal.endPosition(logChannel), fail),
+    ownership,
+    log: new LogAppender(isLeased ? ownedWriter(writer, ownership) : writer, end, fail),
     commits: new CommitQueue(fail),
     tables: new Map(),
     stages: new Map(),
     segmentIds: new SegmentIds(coordinator),
     references: new RecentReferences(),
     servedTime: timestampZero,
+    fetching: undefined,
     nextStageId: 1,
     logStart: 0,
     unsettledDdl,

@@ -1,6 +1,6 @@
 /** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
 import { type Context, checkCancelled } from '#base/context.js'
-import type { Timestamp } from '#base/timestamp.js'
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'
 import { channelOf, checkUsable, type StreamingState } from '#nodes/streaming/state.js'
@@ -29,7 +29,9 @@ export function waitUntilReadable(
 ): Promise<void> | undefined {
   checkUsable(state)
   checkCancelled(context)
+  if (readAt >= state.ownership.servesBefore) return waitToServe(state, readAt, context)
   if (readAt > state.commits.appliedTime) {
+    if (state.fetching !== undefined) return waitForFetch(state, readAt, context)
     const bound = state.commits.bound()
     if (bound !== undefined && readAt > bound) return waitForTime(state, readAt, context)
     noteServed(state, readAt)
@@ -48,10 +50,33 @@ async function waitForTime(
   noteServed(state, readAt)
 }
 
-/** TS-3. A time that the oracle has not reached is nobody's promise. */
+async function waitToServe(
+  state: StreamingState,
+  readAt: Timestamp,
+  context: Context,
+): Promise<void> {
+  await state.ownership.waitToServe(readAt, context)
+  await waitUntilReadable(state, readAt, context)
+}
+
+/** A commit is about to have its timestamp: one that began to ask before this read came goes first. */
+async function waitForFetch(
+  state: StreamingState,
+  readAt: Timestamp,
+  context: Context,
+): Promise<void> {
+  await state.fetching
+  checkUsable(state)
+  checkCancelled(context)
+  await waitForTime(state, readAt, context)
+}
+
+/** TS-3. A time that the oracle has not reached is nobody's promise; a lease reaches a little further at most. */
 function noteServed(state: StreamingState, readAt: Timestamp): void {
   if (readAt <= state.servedTime) return
-  const now = state.coordinator.timestampNow()
+  const { coordinator, ownership } = state
+  const now =
+    ownership.servesBefore === timestampMax ? coordinator.timestampNow() : ownership.servesBefore
   if (now !== undefined && readAt <= now) state.servedTime = readAt
 }
 

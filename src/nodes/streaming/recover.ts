@@ -53,7 +53,7 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
   replay.end()
   state.log.noteReplayed(replay.bytes)
   // Above everything that is stored, deletes in objects included (TS-1): all of it is readable from the start.
-  const now = await state.coordinator.timestamp()
+  const now = await state.coordinator.timestamp(state.ownership.startsAbove)
   invariant('TS-1', now > newest && now > replay.maxTimestamp, 'timestamps fell')
   state.commits.startAt(now)
 }

@@ -2,6 +2,7 @@
  * A streaming node that, when it has failed (the log did not say whether it has something), is opened anew over the same
  * stores by itself: the log's writer is fenced and everything is replayed. What was under way gets 57P01 and the client finds
  * out by reading; until the next node is there, everything is refused with 57P03. Query and data node stay as they are.
+ * When another owner has taken the log channel it is not taken back: whoever ordered that orders the next.
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import {
@@ -9,6 +10,7 @@ import {
   openStreamingNode,
   type StreamingNodeOptions,
 } from '#nodes/streaming/node.js'
+import { NotOwnerError } from '#nodes/streaming/ownership.js'
 
 const pauseMsFirst = 50
 const pauseMsMax = 5000
@@ -20,6 +22,7 @@ export async function openReopeningStreamingNode(
   let stopped = false
   let reopening: Promise<void> | undefined
   let current: LocalStreamingNode | undefined
+  let deposed: NotOwnerError | undefined
 
   function open(): Promise<LocalStreamingNode> {
     return openStreamingNode({
@@ -28,7 +31,10 @@ export async function openReopeningStreamingNode(
         options.onFailure?.(error)
         const failed = current
         current = undefined
-        if (!stopped) reopening ??= reopen(failed)
+        if (error instanceof NotOwnerError) {
+          deposed = error
+          failed?.stop().catch(() => {})
+        } else if (!stopped) reopening ??= reopen(failed)
       },
     })
   }
@@ -43,6 +49,10 @@ export async function openReopeningStreamingNode(
         current = next
         return
       } catch (error) {
+        if (error instanceof NotOwnerError) {
+          deposed = error
+          break
+        }
         options.onBackgroundError?.(error)
         await options.runtime.sleep(pauseMs)
       }
@@ -52,6 +62,7 @@ export async function openReopeningStreamingNode(
 
   function node(): LocalStreamingNode {
     if (current !== undefined) return current
+    if (deposed !== undefined) throw deposed
     throw new DatabaseError(SqlState.cannotConnectNow, 'the database system is in recovery mode')
   }
 

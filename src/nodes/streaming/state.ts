@@ -1,6 +1,6 @@
 /** What a streaming node holds: tables, channels, the way to the log. No decisions here. */
 import type { Mutex } from '#base/async/mutex.js'
-import { DatabaseError, InvariantError, invariant, SqlState } from '#base/errors.js'
+import { DatabaseError, InvariantError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import { type Timestamp, timestampFrom, timestampZero } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
@@ -14,6 +14,7 @@ import type { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
+import type { Ownership } from '#nodes/streaming/ownership.js'
 import type { RecentReferences } from '#nodes/streaming/recent-references.js'
 import type { SegmentIds } from '#nodes/streaming/segment-ids.js'
 import type { Stage } from '#nodes/streaming/stage.js'
@@ -29,6 +30,7 @@ export interface StreamingState {
   readonly queryNode: QueryNode
   readonly dataNode: DataNode
   readonly log: LogAppender
+  readonly ownership: Ownership
   readonly commits: CommitQueue
   readonly tables: Map<number, Table>
   /** Open ones: neither committed nor given up. */
@@ -37,6 +39,8 @@ export interface StreamingState {
   readonly references: RecentReferences
   /** Newest timestamp given to a reader (or read at): no commit is stamped at or below (TS-3). */
   servedTime: Timestamp
+  /** The last timestamp being fetched for a commit: see draw-timestamp.ts. */
+  fetching: Promise<void> | undefined
   nextStageId: number
   /** Position that the log begins at. */
   logStart: number
@@ -123,18 +127,6 @@ export function growingFor(
   })
   channel.switchView([...channel.view.growing, segment], channel.view.sealed)
   return segment
-}
-
-/** Draws a timestamp for a commit; undefined when the coordinator must be awaited. */
-export function drawTimestamp(state: StreamingState): Timestamp | undefined {
-  const timestamp = state.coordinator.timestampNow()
-  if (timestamp === undefined) return undefined
-  invariant(
-    'TS-3',
-    timestamp > state.servedTime,
-    () => `${timestamp} was drawn after ${state.servedTime} was served`,
-  )
-  return timestamp
 }
 
 /** No read is promised to see what was deleted at or before. */

@@ -101,12 +101,17 @@ export function insert(...rows: readonly Doc[]): Partial<ChannelWrite> {
 }
 
 export class World {
-  readonly meta = new MemoryMetaDisk()
-  readonly wal = new MemoryWalDisk()
-  readonly objects = new MemoryObjectsDisk()
+  readonly meta: MemoryMetaDisk
+  readonly wal: MemoryWalDisk
+  readonly objects: MemoryObjectsDisk
+  /** Whether there may be other owners of the log channel, and other coordinators. */
+  shared = false
+  /** Instead of one of its own. */
+  givenCoordinator: Coordinator | undefined
   clockMs = 0
   walFaults: FaultSource = noFaults
   metaFaults: FaultSource = noFaults
+  objectFaults: FaultSource = (operation, target) => this.metaFaults(operation, target)
   failures: unknown[] = []
   readonly runtime: Runtime = {
     ...systemRuntime,
@@ -120,12 +125,16 @@ export class World {
   coordinator!: Coordinator
   node!: LocalStreamingNode
 
-  private constructor(directory: string) {
+  private constructor(directory: string, other: World | undefined) {
     this.#directory = directory
+    this.meta = other?.meta ?? new MemoryMetaDisk()
+    this.wal = other?.wal ?? new MemoryWalDisk()
+    this.objects = other?.objects ?? new MemoryObjectsDisk()
   }
 
-  static async create(): Promise<World> {
-    return new World(await mkdtemp(join(tmpdir(), 'elanus-streaming-')))
+  /** @param other another process over the same stores */
+  static async create(other?: World): Promise<World> {
+    return new World(await mkdtemp(join(tmpdir(), 'elanus-streaming-')), other)
   }
 
   async open(
@@ -143,7 +152,9 @@ export class World {
     const path: FaultSource = (operation, target) =>
       operation.startsWith('wal.')
         ? this.walFaults(operation, target)
-        : this.metaFaults(operation, target)
+        : operation.startsWith('objects.')
+          ? this.objectFaults(operation, target)
+          : this.metaFaults(operation, target)
     const meta = new MemoryMeta(this.meta, { runtime, faults: path })
     const wal = new MemoryWal(this.wal, { runtime, faults: path })
     const objects = new MemoryObjects(this.objects, {
@@ -151,7 +162,9 @@ export class World {
       faults: path,
       localDirectory: join(directory, 'cache'),
     })
-    this.coordinator = await openCoordinator({ meta, runtime })
+    const leadership = this.shared ? 'elected' : 'exclusive'
+    this.coordinator =
+      this.givenCoordinator ?? (await openCoordinator({ meta, runtime, leadership }))
     const queryNode = startQueryNode({ native, objects, runtime })
     const dataNode = await startDataNode({
       native,
@@ -171,6 +184,7 @@ export class World {
       native,
       runtime,
       limits: { retentionMs: 60_000, ...limits },
+      ownership: this.shared ? 'leased' : 'exclusive',
       background: 'manual',
       onFailure: (error) => {
         // What a dead process says nobody hears.

@@ -1,0 +1,41 @@
+/**
+ * The coordinator as the owner of a log channel sees it: its changes carry its term and rising steps, so that one that arrives
+ * after the owner was deposed, twice or late does nothing.
+ */
+import { Mutex } from '#base/async/mutex.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+
+export function ownedCoordinator(
+  coordinator: Coordinator,
+  logChannel: string,
+  term: number,
+): Coordinator {
+  let step = 0
+  // Steps arrive in order: a later one shuts out those before.
+  const mutex = new Mutex()
+
+  function nextStep() {
+    step += 1
+    return { logChannel, term, step }
+  }
+
+  return {
+    timestamp: (above) => coordinator.timestamp(above),
+    timestampNow: () => coordinator.timestampNow(),
+    ddlLog: () => coordinator.ddlLog(),
+    appendDdl: (expectedVersion, entries, appendId) =>
+      coordinator.appendDdl(expectedVersion, entries, appendId),
+    allocateSegmentIds: (count) => coordinator.allocateSegmentIds(count),
+    leaseCounter: (name, count, floor) => coordinator.leaseCounter(name, count, floor),
+    segments: () => coordinator.segments(),
+    checkpoints: () => coordinator.checkpoints(),
+    getSetting: (key) => coordinator.getSetting(key),
+    listSettings: (prefix) => coordinator.listSettings(prefix),
+    logChannelOwner: (name) => coordinator.logChannelOwner(name),
+    setLogChannelOwner: (name, found, next) => coordinator.setLogChannelOwner(name, found, next),
+    stop: () => coordinator.stop(),
+    switchSegments: (change) =>
+      mutex.run(() => coordinator.switchSegments({ ...change, by: nextStep() })),
+    putSetting: (key, value) => mutex.run(() => coordinator.putSetting(key, value, nextStep())),
+  }
+}
