@@ -12,6 +12,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
+import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
@@ -44,6 +45,7 @@ export interface StandaloneEvents {
 
 const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
 const drainDeadlineMs = 10_000
+const firstLogChannel = 'log-0'
 
 /**
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
@@ -67,9 +69,15 @@ export async function assembleStandalone(
   const engine = await openEngine(config, stores, coordinator, events)
   const postgres = await openingPostgres
   await settleRecoveredDdl(ddlLog.length, engine.streaming, coordinator, postgres)
+  const streaming = openDistributedStreaming({
+    nodes: new Map([[firstLogChannel, engine.streaming]]),
+    logChannelOf: () => firstLogChannel,
+    oracle: coordinator,
+    runtime,
+  })
   const proxy = await openProxy({
     postgres,
-    streaming: engine.streaming,
+    streaming,
     coordinator,
     runtime,
     createUnknownUsers: config.auth === 'trust',
@@ -82,6 +90,7 @@ export async function assembleStandalone(
     async stop() {
       await listeners.stop()
       await proxy.stop()
+      await streaming.stop()
       await engine.stop()
       await postgres.close()
       await coordinator.stop()
@@ -129,7 +138,7 @@ async function openEngine(
   })
   const streaming = await openReopeningStreamingNode({
     wal,
-    logChannel: 'log-0',
+    logChannel: firstLogChannel,
     coordinator,
     queryNode,
     dataNode,

@@ -1,6 +1,6 @@
 /**
- * Three kinds of errors: theirs (DatabaseError, shown to the client with its SQLSTATE), the store's
- * (StoreError, which says whether the write may have happened) and ours (InvariantError, XX000).
+ * Four kinds of errors: theirs (DatabaseError, shown to the client with its SQLSTATE), the store's (StoreError) and the
+ * network's (UnreachableError), which say whether it may have happened, and ours (InvariantError, XX000).
  */
 
 /** SQLSTATEs that Elanus raises itself; PostgreSQL's errcodes.txt is the source. */
@@ -8,6 +8,7 @@ export const SqlState = {
   successfulCompletion: '00000',
   protocolViolation: '08P01',
   connectionFailure: '08006',
+  transactionResolutionUnknown: '08007',
   featureNotSupported: '0A000',
   dataException: '22000',
   numericValueOutOfRange: '22003',
@@ -103,6 +104,17 @@ export class StoreError extends Error {
   constructor(outcome: 'determinate' | 'indeterminate', message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'StoreError'
+    this.outcome = outcome
+  }
+}
+
+/** Another node gave no answer. 'indeterminate': it may have got the request and done what it says. */
+export class UnreachableError extends Error {
+  readonly outcome: 'determinate' | 'indeterminate'
+
+  constructor(outcome: 'determinate' | 'indeterminate', message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'UnreachableError'
     this.outcome = outcome
   }
 }

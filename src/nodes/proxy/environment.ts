@@ -1,6 +1,7 @@
 import type { Mutex } from '#base/async/mutex.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
@@ -9,13 +10,12 @@ import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import type { RowLocks } from '#nodes/proxy/session/row-locks.js'
 import type { Sequences } from '#nodes/proxy/statements/sequences.js'
-import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Postgres } from '#postgres/contract.js'
 
 /** What all sessions of a proxy share. */
 export interface ProxyEnvironment {
   readonly postgres: Postgres
-  readonly streaming: StreamingNode
+  readonly streaming: DistributedStreaming
   readonly coordinator: Coordinator
   readonly runtime: Runtime
   readonly live: LiveTables

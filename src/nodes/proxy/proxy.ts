@@ -6,6 +6,7 @@ import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
+import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
@@ -24,12 +25,11 @@ import { Transaction } from '#nodes/proxy/session/transaction.js'
 import { Sequences } from '#nodes/proxy/statements/sequences.js'
 import { judgeSetting } from '#nodes/proxy/statements/settings-statements.js'
 import { toTableSchema } from '#nodes/proxy/statements/table-schema.js'
-import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Postgres } from '#postgres/contract.js'
 
 export interface ProxyOptions {
   readonly postgres: Postgres
-  readonly streaming: StreamingNode
+  readonly streaming: DistributedStreaming
   readonly coordinator: Coordinator
   readonly runtime: Runtime
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */

@@ -1,13 +1,12 @@
 /** A channel: one shard of one table, as the node that owns it keeps it. State and plain functions over it, no waiting. */
 import { invariant } from '#base/errors.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { rowIdsPerShard } from '#engine/columnar/row-id.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
 import { createView, type SealedEntry, type View } from '#nodes/streaming/view.js'
 
-/** Row ids of a shard begin here: unique in the table, rising in the shard, no coordination between shards. */
-export const rowIdsPerShard = 2 ** 40
 /** 2^53 / rowIdsPerShard. */
 export const shardCountMax = 8192
 

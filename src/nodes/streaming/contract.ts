@@ -48,12 +48,12 @@ export interface CommitRequest {
   readonly ddl?: Uint8Array | undefined
   /** Assertion: no live row has these keys, else 23505. For UNIQUE constraints whose rows lie on several log channels. */
   readonly absentKeys?: readonly AbsentKeys[] | undefined
-  /** This node is the first of several participants: its commit record decides for all. */
+  /** This node is the last of several participants: its commit record decides for all. */
   readonly decides?: Decision | undefined
 }
 
 /**
- * A transaction over several log channels: `<log channel of the first participant>/<its term>/<unique>`. The first participant
+ * A transaction over several log channels: `<log channel of the deciding participant>/<its term>/<unique>`. That participant
  * refuses ids of a term that is not its own, so that what it once called aborted stays so.
  */
 export type TransactionId = string
@@ -87,6 +87,8 @@ export interface KeyReference {
   readonly constraintName: string
   /** One Datum per key column. */
   readonly key: readonly Datum[]
+  /** Where the key was seen: which log channel asserts it. Undefined: by the hash of a primary key. */
+  readonly shard?: number | undefined
 }
 
 /** Rows already in the log but not part of anything until committed; dropped on abort, crash or disconnect. */
@@ -123,7 +125,7 @@ export interface StreamingNode {
   /** @throws DatabaseError 23505, 23503, 40001; StoreError when the log fails */
   commit(request: CommitRequest, context: Context): Promise<CommitResult>
   /**
-   * The part of a transaction over several log channels that is not the first: asserts, enters, logs; resolves when durable.
+   * The part of a transaction over several log channels that does not decide: asserts, enters, logs; resolves when durable.
    * From its timestamp on reads and conflicting commits wait here until finish(). Repeating it with the same id is safe.
    * @throws as commit(); 40001 when the id was finished before
    */
@@ -134,7 +136,7 @@ export interface StreamingNode {
   ): Promise<{ readonly preparedAt: Timestamp }>
   /** What became of a prepared transaction; undefined: aborted. Durable when it resolves. Idempotent. */
   finish(transactionId: TransactionId, committedAt: Timestamp | undefined): Promise<void>
-  /** Asked of the first participant by the others (or by a proxy that heard no answer). */
+  /** Asked of the deciding participant by the others (or by a proxy that heard no answer). */
   outcome(transactionId: TransactionId): Promise<Outcome>
   /**
    * Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit: of two open

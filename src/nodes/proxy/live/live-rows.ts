@@ -17,7 +17,7 @@ export type LiveTableName =
 /** Where the facts are. */
 export interface LiveSources {
   readonly postgres: Postgres
-  readonly streaming: StreamingNode
+  readonly streaming: Pick<StreamingNode, 'statistics'>
   readonly progress: Progress
   readonly sessions: SessionRegistry
 }

@@ -8,11 +8,13 @@
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { rowIdsOfShard } from '#engine/columnar/row-id.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
 import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
+import { allShards, routedTable } from '#nodes/proxy/statements/read-rows.js'
 import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
 import type { ChannelWrite } from '#nodes/streaming/contract.js'
 import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
@@ -53,7 +55,7 @@ async function commitChanges(
   const { streaming, coordinator, postgres } = environment
   const hasDdl = transaction.pendingDdl.length > 0
   if (hasDdl) await putTables(before, after, environment)
-  const writes = channelWrites(transaction, after)
+  const writes = channelWrites(transaction, after, environment.runtime.random)
   const entries = transaction.pendingDdl.map(encodeDdl)
   if (writes.length > 0 || transaction.staged.length > 0) {
     const staged = transaction.staged.map(({ rows }) => rows)
@@ -63,7 +65,7 @@ async function commitChanges(
           writes,
           staged,
           references: [],
-          readAt: transaction.snapshotAt ?? streaming.serviceTime(),
+          readAt: transaction.snapshotAt ?? (await streaming.strongTimestamp()),
           ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
         },
         context,
@@ -108,20 +110,25 @@ async function putTables(
 function channelWrites(
   transaction: Transaction,
   catalog: CatalogSnapshot,
+  random: () => number,
 ): readonly ChannelWrite[] {
   const writes: ChannelWrite[] = []
   for (const [tableId, overlay] of transaction.overlays) {
     const table = catalog.tables.get(tableId)
     // Dropped in this very transaction: its rows go with it.
     if (overlay.isEmpty || table === undefined) continue
-    const routed = routeBatches(table, ownBatches(table, overlay))
-    writes.push({
-      tableId,
-      shard: 0,
-      truncate: overlay.truncated,
-      deletes: overlay.deletes(),
-      inserts: routed[0]?.batches ?? [],
-    })
+    const deletes = overlay.deletes()
+    const routed = routeBatches(routedTable(table), ownBatches(table, overlay), random)
+    for (const shard of allShards(table)) {
+      const write = {
+        tableId,
+        shard,
+        truncate: overlay.truncated,
+        deletes: rowIdsOfShard(deletes, shard),
+        inserts: routed.find((part) => part.shard === shard)?.batches ?? [],
+      }
+      if (write.truncate || write.deletes.length > 0 || write.inserts.length > 0) writes.push(write)
+    }
   }
   return writes
 }

@@ -280,6 +280,7 @@ export class ProxySession implements Session {
       memory: this.#memory,
       catalog: this.#transaction.catalog ?? this.#environment.postgres.catalog(),
       context,
+      snapshot: { at: undefined },
       out,
     }
   }

@@ -9,11 +9,12 @@ import { formatText } from '#engine/types/format-text.js'
 import { parseText } from '#engine/types/parse-text.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
+import { aggregateShards } from '#nodes/proxy/distribute/fan-out.js'
 import type { AggregatePlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { judgeResidual, shardsOf } from '#nodes/proxy/statements/read-rows.js'
+import { allShards, judgeResidual } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { verbatim } from '#nodes/proxy/statements/verbatim.js'
@@ -29,28 +30,27 @@ export async function aggregate(
   if (plan.scans.some((scan) => execution.transaction.hasWrites(scan.table.oid))) {
     return verbatim(plan.scans, values, prepared, execution)
   }
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const parts: (readonly AggregateValue[])[] = []
   for (const scan of plan.scans) {
     if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
     const allowedRowIds = scan.filterComplete
       ? undefined
       : await judgeResidual(execution, scan, values, readAt)
-    for (let shard = 0; shard < shardsOf(scan.table); shard += 1) {
-      const part = await execution.environment.streaming.aggregate(
-        {
-          tableId: scan.table.oid,
-          shard,
-          readAt,
-          filter: scan.filter?.(values),
-          allowedRowIds,
-          aggregates: plan.aggregates,
-        },
-        execution.context,
-      )
-      parts.push(part.values)
-      onSegments?.(part.segments)
-    }
+    const part = await aggregateShards(
+      execution.environment.streaming,
+      {
+        tableId: scan.table.oid,
+        readAt,
+        filter: scan.filter?.(values),
+        allowedRowIds,
+        aggregates: plan.aggregates,
+      },
+      allShards(scan.table),
+      execution.context,
+    )
+    parts.push(part.values)
+    onSegments?.(part.segments)
   }
   if (parts.length === 0) return verbatim(plan.scans, values, prepared, execution)
   const reduced = reduceAggregates(parts, plan.aggregates)

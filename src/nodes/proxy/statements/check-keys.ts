@@ -3,11 +3,12 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import { formatText } from '#engine/types/format-text.js'
+import { spansShards } from '#nodes/proxy/distribute/layout.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { Settings } from '#nodes/proxy/session/settings.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import { findOwnConflict } from '#nodes/proxy/statements/own-keys.js'
-import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { findOwnConflict, findTwin } from '#nodes/proxy/statements/own-keys.js'
+import { routedTable, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 
 export interface Conflict {
@@ -37,7 +38,18 @@ export async function findConflict(
   // A table created in this transaction has only rows of the transaction.
   if (committed === undefined || committed.keys.length === 0) return undefined
   const deletes = Float64Array.from(new Set([...(overlay?.deletes() ?? []), ...removed])).sort()
-  for (const write of routeBatches(table, [inserted])) {
+  const routed = routedTable(table)
+  const twin = findTwin(
+    table,
+    table.keys.filter((key) => spansShards(routed, key)),
+    inserted,
+  )
+  if (twin !== undefined) {
+    const keys = keysOfBatch(table, inserted, twin.key.indexOid, twin.row)
+    return { indexOid: twin.key.indexOid, key: keys[0] ?? [], rowId: -1, allKeys: async () => keys }
+  }
+  // Where rows without a primary key go is decided at commit; their keys are looked up in all shards anyway.
+  for (const write of routeBatches(routed, [inserted], () => 0)) {
     const conflict = await execution.environment.streaming.findConflict(
       {
         tableId: table.oid,

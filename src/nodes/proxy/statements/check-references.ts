@@ -4,7 +4,7 @@ import type { Datum } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import { formatText } from '#engine/types/format-text.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { loadRows, readOwn, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
 
@@ -52,7 +52,8 @@ async function checkForeignKey(
     execution,
     referenced,
     foreignKey.referencedAttnums,
-    chooseReadTimestamp(execution),
+    // What is there now counts, whatever the transaction sees.
+    await execution.environment.streaming.strongTimestamp(),
     index === undefined
       ? {}
       : {

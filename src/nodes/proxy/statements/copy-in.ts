@@ -271,7 +271,7 @@ async function copyThroughPostgres(
     [],
     captured,
     false,
-    chooseReadTimestamp(execution),
+    await chooseReadTimestamp(execution),
     Buffer.concat(pieces),
   )
   if (result === undefined)

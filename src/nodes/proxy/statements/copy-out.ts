@@ -84,7 +84,7 @@ async function copyTable(execution: Execution, options: CopyOptions): Promise<nu
     execution,
     options.table,
     attnums,
-    chooseReadTimestamp(execution),
+    await chooseReadTimestamp(execution),
     {},
   )) {
     if (batch.rowCount > 0) await send(batch)
@@ -123,7 +123,7 @@ async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> 
     const tables = table.kind === 'table' ? [table.oid] : table.partitions
     const loaded: LoadedRows[] = []
     for (const oid of tables) {
-      const rows = await loadWhole(execution, oid, chooseReadTimestamp(execution))
+      const rows = await loadWhole(execution, oid, await chooseReadTimestamp(execution))
       if (rows !== undefined) loaded.push(rows)
     }
     return loaded
@@ -143,14 +143,14 @@ async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> 
       : plan.kind === 'verbatim'
         ? [...plan.scans, ...plan.searches.flatMap((part) => part.scans)]
         : plan.scans
-  return loadTables(inner, scans, values, chooseReadTimestamp(execution))
+  return loadTables(inner, scans, values, await chooseReadTimestamp(execution))
 }
 
 async function wholeTables(execution: Execution, query: string): Promise<readonly LoadedRows[]> {
   const loaded: LoadedRows[] = []
   for (const table of execution.catalog.tables.values()) {
     if (!query.includes(table.name)) continue
-    const rows = await loadWhole(execution, table.oid, chooseReadTimestamp(execution))
+    const rows = await loadWhole(execution, table.oid, await chooseReadTimestamp(execution))
     if (rows !== undefined) loaded.push(rows)
   }
   return loaded

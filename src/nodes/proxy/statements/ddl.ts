@@ -132,7 +132,7 @@ const catalogOnly = new Set([
 async function overRowsIfNeeded(execution: Execution) {
   const { parsed, environment, catalog, transaction } = execution
   if (!needsRows(parsed.nodeTag, parsed.tree)) return []
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
   const tables = [...catalog.tables.values()].filter(
     (table) => names.has(table.name) && table.kind === 'table',

@@ -8,6 +8,10 @@ import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 import type { BoundStatement, CatalogSnapshot } from '#postgres/contract.js'
 
+export interface StatementSnapshot {
+  at: Timestamp | undefined
+}
+
 /** One statement being executed: everything its verb needs, passed down instead of looked up. */
 export interface Execution {
   readonly environment: ProxyEnvironment
@@ -19,16 +23,28 @@ export interface Execution {
   /** CAT-1: one catalog version until the last row. */
   readonly catalog: CatalogSnapshot
   readonly context: Context
+  /** What the statement sees: chosen by its first read. */
+  readonly snapshot: StatementSnapshot
   /** Only for COPY, which talks to the client in the middle of a statement, and for notices. */
   readonly out: ResponseWriter
 }
 
-/** READ COMMITTED reads at the newest readable timestamp, REPEATABLE READ and up at the transaction's first. */
-export function chooseReadTimestamp(execution: Execution): Timestamp {
-  const { transaction, environment } = execution
-  const newest = environment.streaming.serviceTime()
-  if (transaction.isolation === 'read committed' || transaction.isolation === 'read uncommitted')
-    return newest
-  transaction.snapshotAt ??= newest
-  return transaction.snapshotAt
+/** READ COMMITTED: one timestamp for all reads of the statement; REPEATABLE READ and up: one for the transaction. */
+export async function chooseReadTimestamp(execution: Execution): Promise<Timestamp> {
+  const { transaction, environment, snapshot } = execution
+  if (transaction.snapshotAt !== undefined) return transaction.snapshotAt
+  if (snapshot.at !== undefined) return snapshot.at
+  const newest = await environment.streaming.strongTimestamp()
+  if (keepsSnapshot(transaction)) transaction.snapshotAt ??= newest
+  snapshot.at ??= transaction.snapshotAt ?? newest
+  return snapshot.at
+}
+
+/** READ COMMITTED: a statement that met a row changed meanwhile looks again, and sees what is there now. */
+export function renewSnapshot({ snapshot }: Execution): void {
+  snapshot.at = undefined
+}
+
+export function keepsSnapshot({ isolation }: Transaction): boolean {
+  return isolation === 'repeatable read' || isolation === 'serializable'
 }

@@ -12,7 +12,6 @@ import {
   loadRows,
   type ReadOptions,
   readStored,
-  shardsOf,
 } from '#nodes/proxy/statements/read-rows.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
@@ -30,13 +29,10 @@ export async function filteredScan(
   const { scan, orderBy } = plan
   const { limit, offset } = limitsOf(plan.limit, values)
   if (limit === 0) return rowsResult(prepared, execution, [])
-  if (
-    execution.transaction.hasWrites(scan.table.oid) ||
-    (orderBy.length > 0 && shardsOf(scan.table) > 1)
-  ) {
+  if (execution.transaction.hasWrites(scan.table.oid)) {
     return verbatim([scan], values, prepared, execution)
   }
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const wanted = limit + offset
   const options: ReadOptions = {
     filter: scan.filter?.(values),

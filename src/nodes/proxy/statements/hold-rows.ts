@@ -1,7 +1,9 @@
 /** Row locks of a statement: held until the transaction ends, and only rows that are still what was read. */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { aggregateShards } from '#nodes/proxy/distribute/fan-out.js'
+import { type Execution, keepsSnapshot } from '#nodes/proxy/statements/execution.js'
+import { allShards } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
 
 /**
@@ -25,11 +27,11 @@ export async function holdRows(
     )
   }
   let current = await environment.rowLocks.acquire(transaction, table.oid, rowIds, context)
-  if (current && environment.streaming.serviceTime() !== readAt) {
+  if (current && (await environment.streaming.strongTimestamp()) !== readAt) {
     current = (await countLive(execution, table, rowIds)) === rowIds.length
   }
   if (current) return true
-  if (transaction.isolation === 'repeatable read' || transaction.isolation === 'serializable') {
+  if (keepsSnapshot(transaction)) {
     throw new DatabaseError(
       SqlState.serializationFailure,
       'could not serialize access due to concurrent update',
@@ -44,14 +46,15 @@ async function countLive(
   rowIds: Float64Array,
 ): Promise<number> {
   const { environment, context } = execution
-  const part = await environment.streaming.aggregate(
+  const part = await aggregateShards(
+    environment.streaming,
     {
       tableId: table.oid,
-      shard: 0,
-      readAt: environment.streaming.serviceTime(),
+      readAt: await environment.streaming.strongTimestamp(),
       allowedRowIds: rowIds,
       aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
     },
+    allShards(table),
     context,
   )
   return part.values[0]?.count ?? 0

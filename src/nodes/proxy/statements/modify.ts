@@ -23,7 +23,11 @@ import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import {
+  chooseReadTimestamp,
+  type Execution,
+  renewSnapshot,
+} from '#nodes/proxy/statements/execution.js'
 import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
 import {
   type LoadedRows,
@@ -110,6 +114,7 @@ async function runModify(execution: Execution, prepared: PreparedPlan): Promise<
   for (let attempt = 0; attempt < 1000; attempt += 1) {
     const outcome = await runOnce(execution, prepared.plan.scans, values, targets, capture)
     if (outcome !== undefined) return outcome
+    renewSnapshot(execution)
   }
   throw new DatabaseError(
     SqlState.serializationFailure,
@@ -125,7 +130,7 @@ async function runOnce(
   targets: readonly TableInfo[],
   capture: readonly TableInfo[],
 ): Promise<EvaluationResult | undefined> {
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const rows = [...(await loadTables(execution, scans, values, readAt))]
   // An upsert may meet rows that the transaction itself has written.
   if (isUpsert(execution)) {

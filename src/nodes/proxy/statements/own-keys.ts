@@ -38,6 +38,23 @@ export function findOwnConflict(
   return undefined
 }
 
+/** The first row whose key an earlier row of the same batch has; of keys that a shard cannot judge alone. */
+export function findTwin(
+  table: TableInfo,
+  keys: readonly KeyConstraint[],
+  inserted: ColumnBatch,
+): { readonly key: KeyConstraint; readonly row: number } | undefined {
+  if (inserted.rowCount < 2) return undefined
+  for (const key of keys) {
+    const seen = new Set<string>()
+    for (const [row, text] of keyTexts(table, key, inserted)) {
+      if (seen.has(text)) return { key, row }
+      seen.add(text)
+    }
+  }
+  return undefined
+}
+
 function keysOf(table: TableInfo, overlay: TableOverlay): ReadonlyMap<number, Set<string>> {
   let known = remembered.get(overlay)
   if (known === undefined || known.generation !== overlay.generation) {

@@ -7,6 +7,8 @@ import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import type { ScanFragment, SegmentReport } from '#engine/plan/fragment.js'
+import { scanShards } from '#nodes/proxy/distribute/fan-out.js'
+import { type RoutedTable, routeKeys } from '#nodes/proxy/distribute/route.js'
 import type { KeyLookup, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import { arrayElements, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
@@ -27,6 +29,23 @@ export interface LoadedRows {
 
 export function shardsOf(table: TableInfo): number {
   return Number(table.options.get('shards') ?? '1')
+}
+
+/** As rows are routed. */
+export function routedTable(table: TableInfo): RoutedTable {
+  return { columns: storedColumns(table), keys: table.keys, shardCount: shardsOf(table) }
+}
+
+export function allShards(table: TableInfo): readonly number[] {
+  return Array.from({ length: shardsOf(table) }, (_, shard) => shard)
+}
+
+/** Only those that can have rows with the keys: a primary key lies where its hash says. */
+function shardsOfKeys(table: TableInfo, keys: ScanFragment['keys']): readonly number[] {
+  const shards = allShards(table)
+  const index = table.keys.find((key) => key.indexOid === keys?.indexOid)
+  if (keys === undefined || index?.primary !== true || shards.length === 1) return shards
+  return routeKeys(routedTable(table), index, keys.values)
 }
 
 /** The columns that storage has: virtual generated ones are computed by PostgreSQL. */
@@ -58,40 +77,39 @@ export async function* readStored(
   const known = new Set(committed.columns.map((column) => column.attnum))
   const output = attnums.filter((attnum) => known.has(attnum))
   const deletes = overlay?.deletes()
-  for (let shard = 0; shard < shardsOf(committed); shard += 1) {
-    const scan = execution.environment.streaming.scan(
-      {
-        tableId: table.oid,
-        shard,
-        readAt,
-        filter: options.filter,
-        allowedRowIds: options.allowedRowIds,
-        excludedRowIds: deletes !== undefined && deletes.length > 0 ? deletes : undefined,
-        output,
-        keys: options.keys,
-        orderBy: options.orderBy,
-        limit: options.limit,
-      },
-      execution.context,
-    )
-    try {
-      for (;;) {
-        const next = await scan.next()
-        if (next.done === true) {
-          options.onSegments?.(next.value.segments)
-          break
-        }
-        const { rowIds, batch } = next.value
-        yield {
-          rowIds,
-          batch:
-            output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
-        }
+  const scan = scanShards(
+    execution.environment.streaming,
+    {
+      tableId: table.oid,
+      readAt,
+      filter: options.filter,
+      allowedRowIds: options.allowedRowIds,
+      excludedRowIds: deletes !== undefined && deletes.length > 0 ? deletes : undefined,
+      output,
+      keys: options.keys,
+      orderBy: options.orderBy,
+      limit: options.limit,
+    },
+    shardsOfKeys(committed, options.keys),
+    execution.context,
+  )
+  try {
+    for (;;) {
+      const next = await scan.next()
+      if (next.done === true) {
+        options.onSegments?.(next.value.segments)
+        return
       }
-    } finally {
-      // Whoever stops reading early (LIMIT, an error, a closed cursor) lets the view go.
-      await scan.return({ segments: [] })
+      const { rowIds, batch } = next.value
+      yield {
+        rowIds,
+        batch:
+          output.length === attnums.length ? batch : withMissing(batch, output, attnums, table),
+      }
     }
+  } finally {
+    // Whoever stops reading early (LIMIT, an error, a closed cursor) lets the view go.
+    await scan.return({ segments: [] })
   }
 }
 

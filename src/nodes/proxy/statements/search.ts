@@ -3,11 +3,11 @@
  * natively when the select list is columns and the distance; otherwise the statement runs verbatim over them.
  */
 import type { Timestamp } from '#base/timestamp.js'
-import { concatBatches, takeRows } from '#engine/columnar/batch.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import type { SearchMode } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import type { SearchPart, SegmentReport } from '#engine/plan/fragment.js'
+import { aggregateShards, searchShards } from '#nodes/proxy/distribute/fan-out.js'
 import { queryVector } from '#nodes/proxy/plan/filter-compile.js'
 import type {
   OutputColumn,
@@ -20,11 +20,11 @@ import { canEncode, encodeRows, formatsOf } from '#nodes/proxy/statements/encode
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { limitsOf } from '#nodes/proxy/statements/limits.js'
 import {
+  allShards,
   judgeResidual,
   type LoadedRows,
   loadTables,
   readOwn,
-  shardsOf,
 } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
@@ -52,7 +52,7 @@ export async function search(
   // A NULL query vector orders nothing: PostgreSQL may pick any rows.
   if (queryDatum === null || wanted > searchLimitMax)
     return verbatim(plan.scans, values, prepared, execution)
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const dirty = plan.scans.some((scan) => execution.transaction.hasWrites(scan.table.oid))
   const formats = formatsOf(execution.bound.resultFormats, prepared.description.fields.length)
   const typeNames = plan.output?.map((column) =>
@@ -201,22 +201,10 @@ async function searchScan(
     mode: searchMode(execution),
     output,
   }
-  const shards = shardsOf(scan.table)
+  const shards = allShards(scan.table)
   for (let k = plan.ties ? wanted + 16 : wanted; ; k *= 2) {
-    const parts =
-      shards === 1
-        ? [
-            await execution.environment.streaming.search(
-              { ...fragment, shard: 0, k },
-              execution.context,
-            ),
-          ]
-        : await Promise.all(
-            Array.from({ length: shards }, (_, shard) =>
-              execution.environment.streaming.search({ ...fragment, shard, k }, execution.context),
-            ),
-          )
-    const part = reduceParts(parts, k)
+    const { streaming } = execution.environment
+    const part = await searchShards(streaming, { ...fragment, k }, shards, execution.context)
     if (!plan.ties || !tiedBeyond(part.distances, wanted, k)) return part
   }
 }
@@ -232,31 +220,6 @@ function tiedBeyond(distances: Float64Array, wanted: number, k: number): boolean
   if (edge === undefined || last === undefined) return false
   // Infinite distances are tied too.
   return last === edge || last - edge <= 1e-6 * (1 + Math.abs(edge))
-}
-
-/** TOPK-1: the nearest k of all parts, nearest first. */
-function reduceParts(parts: readonly SearchPart[], k: number): SearchPart {
-  const [first] = parts
-  if (parts.length === 1 && first !== undefined) return first
-  const order = parts
-    .flatMap((part, p) => Array.from(part.distances, (distance, i) => ({ distance, p, i })))
-    .sort((a, b) => a.distance - b.distance || a.p - b.p || a.i - b.i)
-    .slice(0, k)
-  const starts: number[] = []
-  let total = 0
-  for (const part of parts) {
-    starts.push(total)
-    total += part.distances.length
-  }
-  const batches = parts.map((part) => part.batch).filter((batch) => batch.rowCount > 0)
-  const all = batches.length === 0 ? first?.batch : concatBatches(batches)
-  const rows = Uint32Array.from(order, ({ p, i }) => (starts[p] ?? 0) + i)
-  return {
-    distances: Float64Array.from(order, ({ distance }) => distance),
-    rowIds: Float64Array.from(order, ({ p, i }) => parts[p]?.rowIds[i] ?? -1),
-    batch: takeRows(all ?? { rowCount: 0, columns: [] }, rows),
-    segments: parts.flatMap((part) => part.segments),
-  }
 }
 
 function columnAttnums(output: readonly OutputColumn[]): readonly number[] {
@@ -335,19 +298,18 @@ async function countPassing(
     if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
     const args = [scan.filter?.(values), further].filter((part) => part !== undefined)
     const filter: FilterNode | undefined = args.length > 1 ? { op: 'and', args } : args[0]
-    for (let shard = 0; shard < shardsOf(scan.table); shard += 1) {
-      const part = await execution.environment.streaming.aggregate(
-        {
-          tableId: scan.table.oid,
-          shard,
-          readAt,
-          filter,
-          aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
-        },
-        execution.context,
-      )
-      passing += part.values[0]?.count ?? 0
-    }
+    const part = await aggregateShards(
+      execution.environment.streaming,
+      {
+        tableId: scan.table.oid,
+        readAt,
+        filter,
+        aggregates: [{ kind: 'countStar', attnum: 0, as: 'native' }],
+      },
+      allShards(scan.table),
+      execution.context,
+    )
+    passing += part.values[0]?.count ?? 0
   }
   return passing
 }

@@ -26,7 +26,7 @@ export async function verbatimWithSearches(
       return count + offset
     }),
   )
-  const readAt = chooseReadTimestamp(execution)
+  const readAt = await chooseReadTimestamp(execution)
   const found: LoadedRows[] = []
   for (const part of plan.searches) {
     const rows = await searchRows(part, values, wanted, readAt, execution)

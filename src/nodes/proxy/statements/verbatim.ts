@@ -5,7 +5,11 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import {
+  chooseReadTimestamp,
+  type Execution,
+  renewSnapshot,
+} from '#nodes/proxy/statements/execution.js'
 import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
 import {
   type LoadedRows,
@@ -29,11 +33,12 @@ export async function verbatim(
 ): Promise<Result> {
   const policy = lockPolicy(execution)
   for (;;) {
-    const readAt = chooseReadTimestamp(execution)
+    const readAt = await chooseReadTimestamp(execution)
     const rows = await loadTables(execution, scans, values, readAt)
     if (policy === undefined || (await holdAll(execution, rows, readAt, policy))) {
       return overRows(rows, prepared, execution)
     }
+    renewSnapshot(execution)
   }
 }
 
@@ -101,7 +106,7 @@ export async function evaluateWithLoads(
     )
     let added = 0
     for (const oid of more) {
-      const whole = await loadWhole(execution, oid, chooseReadTimestamp(execution))
+      const whole = await loadWhole(execution, oid, await chooseReadTimestamp(execution))
       if (whole === undefined) continue
       loaded.push(whole)
       if (whole.rowCount > 0) added += 1

@@ -1,0 +1,226 @@
+/**
+ * Many streaming nodes as one: a log channel is owned by one node, a shard of a table lies on one log channel. Knows
+ * neither SQL nor sockets nor the catalog; each node may be far away and fail to answer (UnreachableError).
+ *
+ * Tables must have been made known here by putTable(): their keys say what a commit must assert elsewhere.
+ */
+import { backgroundContext, type Context } from '#base/context.js'
+import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import { combineStatistics } from '#nodes/proxy/distribute/combine-statistics.js'
+import { commitAcross, commitOn } from '#nodes/proxy/distribute/commit-across.js'
+import { cutCommit } from '#nodes/proxy/distribute/cut-commit.js'
+import { Layout, spansShards } from '#nodes/proxy/distribute/layout.js'
+import { reach, reachScan } from '#nodes/proxy/distribute/reach.js'
+import type {
+  ChannelWrite,
+  CommitRequest,
+  CommitResult,
+  KeyConflict,
+  StreamingNode,
+} from '#nodes/streaming/contract.js'
+
+type OfOneNode = 'serviceTime' | 'term' | 'prepare' | 'finish' | 'outcome'
+
+/** What the proxy sees of the streaming nodes. Verbs mean the same as in StreamingNode, over all that are concerned. */
+export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
+  /** Everything acknowledged before the call is visible at it. A read waits where it has not been reached yet. */
+  strongTimestamp(): Timestamp | Promise<Timestamp>
+  /** The newest timestamp at which a read waits nowhere. */
+  readableTimestamp(): Timestamp
+  /** Waits for what must still be told to participants, some seconds at most; nodes are not stopped. */
+  stop(): Promise<void>
+}
+
+export interface DistributedStreamingOptions {
+  /** By log channel. A remote owner may change behind its entry. */
+  readonly nodes: ReadonlyMap<string, StreamingNode>
+  readonly logChannelOf: (tableId: number, shard: number) => string
+  readonly oracle: { timestamp(): Promise<Timestamp> }
+  readonly runtime: Runtime
+}
+
+/** After the client has its answer, participants are told what became of their part: how long stop() waits for that. */
+const stopWaitMs = 2000
+
+export function openDistributedStreaming(
+  options: DistributedStreamingOptions,
+): DistributedStreaming {
+  const { nodes, runtime } = options
+  const layout = new Layout(nodes, options.logChannelOf)
+  const stopping = new AbortController()
+  const background = new Set<Promise<void>>()
+  const committing = {
+    layout,
+    runtime,
+    stopping: stopping.signal,
+    inBackground(work: Promise<void>): void {
+      const ended: Promise<void> = work.finally(() => background.delete(ended))
+      background.add(ended)
+    },
+  }
+  return {
+    ...timestamps(layout, options),
+    ...reads(layout, runtime),
+    ...tables(layout, runtime),
+    ...upkeep(layout, runtime),
+    stage: (tableId, shard) =>
+      reach(runtime, backgroundContext, () => layout.owner(tableId, shard).stage(tableId, shard)),
+    async commit(request: CommitRequest, context: Context): Promise<CommitResult> {
+      const participants = cutCommit(layout, request)
+      const [only] = participants
+      if (only === undefined || participants.length > 1) {
+        return await commitAcross(committing, participants, context)
+      }
+      const node = layout.node(only.logChannel)
+      try {
+        return await commitOn(runtime, node, only.request, context)
+      } catch (error) {
+        throw isLost(error) ? unknownOutcome(error) : error
+      }
+    },
+    findConflict: (write, context) => findConflict(layout, runtime, write, context),
+    async stop() {
+      const waited = runtime.sleep(stopWaitMs, stopping.signal).catch(() => {})
+      await Promise.race([Promise.all(background), waited])
+      stopping.abort()
+      await Promise.all(background)
+    },
+  }
+}
+
+function timestamps(
+  layout: Layout,
+  { oracle }: DistributedStreamingOptions,
+): Pick<DistributedStreaming, 'strongTimestamp' | 'readableTimestamp'> {
+  const nodes = layout.names.map((name) => layout.node(name))
+  const [first] = nodes
+  const only = nodes.length === 1 ? first : undefined
+  const readableTimestamp = (): Timestamp =>
+    Math.min(...nodes.map((node) => node.serviceTime())) as Timestamp
+  return {
+    // With one log channel what is readable is all that was acknowledged, and nobody waits.
+    strongTimestamp: only === undefined ? () => oracle.timestamp() : () => only.serviceTime(),
+    readableTimestamp,
+  }
+}
+
+type Reads = 'search' | 'scan' | 'aggregate' | 'statistics'
+
+function reads(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Reads> {
+  return {
+    search: (fragment, context) =>
+      reach(runtime, context, () =>
+        layout.owner(fragment.tableId, fragment.shard).search(fragment, context),
+      ),
+    scan: (fragment, context) => {
+      const node = layout.owner(fragment.tableId, fragment.shard)
+      return reachScan(runtime, context, () => node.scan(fragment, context), { segments: [] })
+    },
+    aggregate: (fragment, context) =>
+      reach(runtime, context, () =>
+        layout.owner(fragment.tableId, fragment.shard).aggregate(fragment, context),
+      ),
+    statistics: async (tableId) => {
+      const parts = layout
+        .nodesOf(tableId)
+        .map((node) => reach(runtime, backgroundContext, () => node.statistics(tableId)))
+      return combineStatistics(await Promise.all(parts))
+    },
+  }
+}
+
+function tables(
+  layout: Layout,
+  runtime: Runtime,
+): Pick<DistributedStreaming, 'putTable' | 'dropTable'> {
+  return {
+    async putTable(schema: TableSchema) {
+      layout.put(schema)
+      // One after the other: they share what is remembered of the table.
+      for (const node of layout.nodesOf(schema.tableId)) {
+        await reach(runtime, backgroundContext, () => node.putTable(schema))
+      }
+    },
+    async dropTable(tableId) {
+      const nodes = layout.nodesOf(tableId)
+      for (const node of nodes)
+        await reach(runtime, backgroundContext, () => node.dropTable(tableId))
+      layout.drop(tableId)
+    },
+  }
+}
+
+type Upkeep = 'flush' | 'buildIndex' | 'compact'
+
+function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Upkeep> {
+  const onEach = async (
+    tableId: number | undefined,
+    context: Context,
+    work: (node: StreamingNode, i: number) => Promise<void>,
+  ): Promise<void> => {
+    const nodes = layout.nodesOf(tableId)
+    await Promise.all(nodes.map((node, i) => reach(runtime, context, () => work(node, i))))
+  }
+  return {
+    flush: (tableId, context) => onEach(tableId, context, (node) => node.flush(tableId, context)),
+    buildIndex(tableId, indexOid, onProgress, context) {
+      const done: number[] = []
+      const total: number[] = []
+      return onEach(tableId, context, (node, i) =>
+        node.buildIndex(
+          tableId,
+          indexOid,
+          (nodeDone, nodeTotal) => {
+            done[i] = nodeDone
+            total[i] = nodeTotal
+            onProgress(sum(done), sum(total))
+          },
+          context,
+        ),
+      )
+    },
+    compact: (tableId, context) =>
+      onEach(tableId, context, (node) => node.compact(tableId, context)),
+  }
+}
+
+/** One append, one answer, and it did not come. */
+function isLost(error: unknown): boolean {
+  return error instanceof UnreachableError && error.outcome === 'indeterminate'
+}
+
+function unknownOutcome(cause: unknown): DatabaseError {
+  return new DatabaseError(
+    SqlState.transactionResolutionUnknown,
+    'the server lost touch with a node: it is not known whether the transaction has been committed',
+    { hint: 'Look whether its rows are there before trying again.', cause },
+  )
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((all, one) => all + one, 0)
+}
+
+/** A node looks through all its shards of the table for keys that may be in any; the other nodes are asked, too. */
+async function findConflict(
+  layout: Layout,
+  runtime: Runtime,
+  write: ChannelWrite,
+  context: Context,
+): Promise<KeyConflict | undefined> {
+  const { tableId, shard } = write
+  const own = layout.logChannelOf(tableId, shard)
+  const schema = layout.table(tableId)
+  const anywhere = schema?.keys.some((key) => spansShards(schema, key)) === true
+  const firstShards = anywhere ? layout.logChannelsOf(tableId) : new Map([[own, shard]])
+  const found = await Promise.all(
+    [...firstShards].map(([logChannel, firstShard]) => {
+      const there = logChannel === own ? write : { ...write, shard: firstShard }
+      return reach(runtime, context, () => layout.node(logChannel).findConflict(there, context))
+    }),
+  )
+  return found.find((conflict) => conflict !== undefined)
+}
