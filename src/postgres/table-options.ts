@@ -11,7 +11,8 @@ import type { DdlStep, OptionsEdit } from '#postgres/jobs.js'
 import { isTableOption } from '#postgres/option-names.js'
 import { quoteIdentifier } from '#postgres/quote.js'
 
-const shardCountMax = 1024
+/** As many as one machine can search at the same time with room to spare; a cluster spreads tables, too. */
+const shardCountMax = 64
 
 /** @throws DatabaseError for values out of range */
 export function prepareDdl(entry: Omit<DdlEntry, 'firstOid'> & { firstOid?: number }): DdlStep {

@@ -13,6 +13,7 @@ import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
+import { referencesOf } from '#nodes/proxy/statements/check-references.js'
 import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import { allShards, routedTable } from '#nodes/proxy/statements/read-rows.js'
 import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
@@ -64,7 +65,7 @@ async function commitChanges(
         {
           writes,
           staged,
-          references: [],
+          references: referencesOf(transaction, after),
           readAt: transaction.snapshotAt ?? (await streaming.strongTimestamp()),
           ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
         },

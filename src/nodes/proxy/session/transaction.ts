@@ -139,6 +139,8 @@ export class Transaction {
   /** The DDL lock, if it is held: released at the end whatever happens. */
   readonly atEnd: (() => void)[] = []
   staged: StagedTable[] = []
+  /** Shards in which referenced keys were seen, by index and key. A hint: a node judges at commit. */
+  readonly referenceShards = new Map<string, number>()
   savepoints: Savepoint[] = []
 
   constructor(

@@ -123,7 +123,9 @@ export function conflictError(
 
 /** The streaming node names the constraint only by what it knows; the catalog has the rest of the error's fields. */
 export function conflictErrorOf(error: unknown, catalog: CatalogSnapshot): unknown {
-  if (!(error instanceof DatabaseError) || error.sqlState !== SqlState.uniqueViolation) return error
+  if (!(error instanceof DatabaseError)) return error
+  if (error.sqlState === SqlState.foreignKeyViolation) return referenceErrorOf(error, catalog)
+  if (error.sqlState !== SqlState.uniqueViolation) return error
   for (const table of catalog.tables.values()) {
     const key = table.keys.find((candidate) => candidate.name === error.fields.constraint)
     if (key === undefined) continue
@@ -132,6 +134,19 @@ export function conflictErrorOf(error: unknown, catalog: CatalogSnapshot): unkno
       schema: table.schemaName,
       table: table.name,
     })
+  }
+  return error
+}
+
+function referenceErrorOf(error: DatabaseError, catalog: CatalogSnapshot): DatabaseError {
+  const name = error.fields.constraint
+  for (const table of catalog.tables.values()) {
+    if (table.foreignKeys.every((foreignKey) => foreignKey.name !== name)) continue
+    return new DatabaseError(
+      error.sqlState,
+      `insert or update on table "${table.name}" violates foreign key constraint "${name}"`,
+      { ...error.fields, schema: table.schemaName, table: table.name },
+    )
   }
   return error
 }

@@ -2,11 +2,15 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
+import { shardOfRowId } from '#engine/columnar/row-id.js'
 import { formatText } from '#engine/types/format-text.js'
+import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import { loadRows, readOwn, storedColumns } from '#nodes/proxy/statements/read-rows.js'
-import type { ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
+import type { KeyReference } from '#nodes/streaming/contract.js'
+import type { CatalogSnapshot, ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
 
 /** @throws 23503 with PostgreSQL's words */
 export async function checkReferences(
@@ -41,13 +45,7 @@ async function checkForeignKey(
     for (const key of own.keys()) wanted.delete(key)
   }
   if (wanted.size === 0) return
-  const index = referenced.keys.find(
-    (key) =>
-      key.attnums.length === foreignKey.referencedAttnums.length &&
-      key.attnums.every((attnum) => foreignKey.referencedAttnums.includes(attnum)),
-  )
-  // The key look-up wants values in the index's own column order.
-  const order = (index?.attnums ?? []).map((attnum) => foreignKey.referencedAttnums.indexOf(attnum))
+  const index = referencedIndex(referenced, foreignKey)
   const found = await loadRows(
     execution,
     referenced,
@@ -59,12 +57,11 @@ async function checkForeignKey(
       : {
           keys: {
             indexOid: index.indexOid,
-            values: [...wanted.values()].map((key) =>
-              order.map((position) => key[position] ?? null),
-            ),
+            values: [...wanted.values()].map((key) => inIndexOrder(index, foreignKey, key)),
           },
         },
   )
+  let base = 0
   for (const batch of found.batches) {
     const keys = keysOfColumns(
       batch.columns,
@@ -72,11 +69,79 @@ async function checkForeignKey(
       referenced,
       foreignKey.referencedAttnums,
     )
-    for (const key of keys.keys()) wanted.delete(key)
+    let row = 0
+    for (const key of keys.keys()) {
+      wanted.delete(key)
+      const rowId = found.rowIds[base + row]
+      if (index !== undefined && rowId !== undefined) {
+        execution.transaction.referenceShards.set(`${index.indexOid}:${key}`, shardOfRowId(rowId))
+      }
+      row += 1
+    }
+    base += batch.rowCount
   }
   const [missing] = wanted.values()
   if (missing === undefined) return
   throw violation(change.table, referenced, foreignKey, missing, execution)
+}
+
+/**
+ * What the transaction's rows refer to, in the end: they may have come and gone, and so may the rows they refer to. The
+ * nodes that hold those assert that they stay.
+ */
+export function referencesOf(
+  transaction: Transaction,
+  catalog: CatalogSnapshot,
+): readonly KeyReference[] {
+  const references: KeyReference[] = []
+  for (const [tableOid, overlay] of transaction.overlays) {
+    const table = catalog.tables.get(tableOid)
+    if (table === undefined || table.foreignKeys.length === 0 || overlay.rowCount === 0) continue
+    for (const foreignKey of table.foreignKeys) {
+      const referenced = catalog.tables.get(foreignKey.referencedTableOid)
+      const index = referenced === undefined ? undefined : referencedIndex(referenced, foreignKey)
+      if (referenced?.kind !== 'table' || index === undefined) continue
+      const wanted = keysOfRows(table, foreignKey.attnums, ownBatches(table, overlay))
+      const own = transaction.overlays.get(referenced.oid)
+      if (own !== undefined && own.rowCount > 0) {
+        const brought = keysOfRows(
+          referenced,
+          foreignKey.referencedAttnums,
+          ownBatches(referenced, own),
+        )
+        for (const key of brought.keys()) wanted.delete(key)
+      }
+      for (const [text, key] of wanted) {
+        references.push({
+          tableId: referenced.oid,
+          indexOid: index.indexOid,
+          constraintName: foreignKey.name,
+          key: inIndexOrder(index, foreignKey, key),
+          shard: transaction.referenceShards.get(`${index.indexOid}:${text}`),
+        })
+      }
+    }
+  }
+  return references
+}
+
+function referencedIndex(
+  referenced: TableInfo,
+  { referencedAttnums }: ForeignKeyInfo,
+): TableInfo['keys'][number] | undefined {
+  return referenced.keys.find(
+    (key) =>
+      key.attnums.length === referencedAttnums.length &&
+      key.attnums.every((attnum) => referencedAttnums.includes(attnum)),
+  )
+}
+
+function inIndexOrder(
+  index: TableInfo['keys'][number],
+  { referencedAttnums }: ForeignKeyInfo,
+  key: readonly Datum[],
+): readonly Datum[] {
+  return index.attnums.map((attnum) => key[referencedAttnums.indexOf(attnum)] ?? null)
 }
 
 function keysOfRows(

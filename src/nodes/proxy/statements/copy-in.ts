@@ -7,6 +7,7 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { type CopyBlock, native } from '#engine/index/native.js'
+import { spansShards } from '#nodes/proxy/distribute/layout.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
 import { checkNotNull } from '#nodes/proxy/statements/check-not-null.js'
 import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
@@ -19,8 +20,9 @@ import {
   needsPostgres,
 } from '#nodes/proxy/statements/insert-defaults.js'
 import { runUntilSettled, targetTables } from '#nodes/proxy/statements/modify.js'
-import { storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { routedTable, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
+import { StagedTableRows } from '#nodes/proxy/statements/staged-table-rows.js'
 import type { TableColumn, TableInfo } from '#postgres/contract.js'
 
 /** Input is parsed in blocks of about this size: large enough to amortise a call, small enough to overlap with the log. */
@@ -64,8 +66,8 @@ async function copyNatively(
   const { transaction, environment } = execution
   // Inside a transaction block the rows must be seen by its later statements: they stay with the transaction.
   const staged =
-    transaction.kind === 'implicit' && !transaction.hasWrites(table.oid)
-      ? await environment.streaming.stage(table.oid, 0)
+    transaction.kind === 'implicit' && !transaction.hasWrites(table.oid) && canStage(table)
+      ? new StagedTableRows(execution, table)
       : undefined
   const stored = storedColumns(table).map((column) => column.attnum)
   const progress = environment.progress.begin('copy from', execution.memory.processId, table)
@@ -94,8 +96,14 @@ async function copyNatively(
   } finally {
     progress.end()
   }
-  if (staged !== undefined) transaction.staged.push({ tableId: table.oid, rows: staged })
+  if (staged !== undefined) transaction.staged.push(...staged.tables())
   return total
+}
+
+/** A key whose rows may lie in any shard is judged for all rows at commit: they stay with the transaction until then. */
+function canStage(table: TableInfo): boolean {
+  const routed = routedTable(table)
+  return !table.keys.some((key) => spansShards(routed, key))
 }
 
 /** Whole rows, block by block; the next block is read while the last one is parsed. */

@@ -7,13 +7,18 @@ import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { decodeTuples } from '#nodes/proxy/statements/modify.js'
-import { type LoadedRows, storedColumns, toTableLoad } from '#nodes/proxy/statements/read-rows.js'
+import {
+  type LoadedRows,
+  shardsOf,
+  storedColumns,
+  toTableLoad,
+} from '#nodes/proxy/statements/read-rows.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
-import type { TableInfo } from '#postgres/contract.js'
+import type { CatalogSnapshot } from '#postgres/contract.js'
 import { collectRelations } from '#postgres/tree-walk.js'
 
 export async function ddl(execution: Execution): Promise<Result> {
@@ -34,12 +39,7 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   const rewritten = await overRowsIfNeeded(current)
   const safe = await takePassword(current, sql)
   const tried = await environment.postgres.tryDdl(safe, settings.session(), transaction.pendingDdl)
-  if (Number(shardsOption(tried.catalog)) > 1) {
-    throw notSupported(
-      'more than one shard per table is not supported yet',
-      'Leave out WITH (shards = …).',
-    )
-  }
+  refuseOtherShards(catalog, tried.catalog)
   for (const table of tried.catalog.tables.values()) {
     if (table.options.has('ttl')) {
       throw notSupported('WITH (ttl = …) is not supported yet', 'Delete old rows yourself.')
@@ -61,11 +61,16 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   return tried.result.commandTag
 }
 
-function shardsOption(catalog: { readonly tables: ReadonlyMap<number, TableInfo> }): number {
-  let most = 1
-  for (const table of catalog.tables.values())
-    most = Math.max(most, Number(table.options.get('shards') ?? '1'))
-  return most
+/** Rows lie where the number of shards says. @throws 0A000 */
+function refuseOtherShards(before: CatalogSnapshot, after: CatalogSnapshot): void {
+  for (const table of after.tables.values()) {
+    const known = before.tables.get(table.oid)
+    if (known === undefined || known === table || shardsOf(known) === shardsOf(table)) continue
+    throw notSupported(
+      'changing the number of shards of a table is not supported',
+      `Make another table WITH (shards = …), copy the rows with INSERT INTO … SELECT, and rename it to "${table.name}".`,
+    )
+  }
 }
 
 /** Statements PostgreSQL would run but whose effect could not be kept. @throws 0A000 */

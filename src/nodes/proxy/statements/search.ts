@@ -296,7 +296,7 @@ async function countPassing(
   let passing = 0
   for (const scan of plan.scans) {
     if (!execution.environment.postgres.catalog().tables.has(scan.table.oid)) continue
-    const args = [scan.filter?.(values), further].filter((part) => part !== undefined)
+    const args = [scan.filter?.(values), further].filter((one) => one !== undefined)
     const filter: FilterNode | undefined = args.length > 1 ? { op: 'and', args } : args[0]
     const part = await aggregateShards(
       execution.environment.streaming,
