@@ -16,6 +16,7 @@ import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-st
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
+import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import type { Postgres } from '#postgres/contract.js'
@@ -71,7 +72,7 @@ export async function assembleStandalone(
   await settleRecoveredDdl(ddlLog.length, engine.streaming, coordinator, postgres)
   const streaming = openDistributedStreaming({
     nodes: new Map([[firstLogChannel, engine.streaming]]),
-    logChannelOf: () => firstLogChannel,
+    logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, 1),
     oracle: coordinator,
     runtime,
   })
