@@ -1,0 +1,208 @@
+/**
+ * The stores of the simulated cluster: disks that outlive the processes, and each process' own handles on them, with faults.
+ *
+ * Fault model (storage/faults.ts): an operation is late, refused, lost, or done though it was told that it failed; a store may
+ * be away for a while (refuses everything); a crash loses what the process had not synced to the log, but for some of the
+ * oldest appends. What a store has acknowledged stays.
+ */
+import { type Fault, type FaultKind, type FaultSource, FaultyPath } from '#storage/faults.js'
+import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
+import type { MetaStore } from '#storage/meta/meta.js'
+import type { ObjectStore } from '#storage/objects/objects.js'
+import { compareBytes } from '#storage/byte-order.js'
+import { MemoryWal, MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
+import type { Wal, WalWriter } from '#storage/wal/wal.js'
+import { SimFiles } from './files.js'
+import type { SimProcess } from './process.js'
+import type { Random } from './random.js'
+import type { World } from './world.js'
+
+export type StoreKind = 'wal' | 'meta' | 'objects'
+
+export interface StoreFaults {
+  /** Probability per operation. */
+  refused: number
+  lost: number
+  doneUnknown: number
+  delayMsMax: number
+  /** Refuses everything until then. */
+  awayUntilMs: number
+}
+
+export class ObjectsDisk {
+  readonly objects = new Map<string, Uint8Array>()
+  /** Names that were there once. */
+  readonly deleted = new Set<string>()
+}
+
+/** All of it is shared by all processes, as Kafka, etcd and S3 are. */
+export class Disks {
+  readonly meta = new MemoryMetaDisk()
+  readonly wal = new MemoryWalDisk()
+  readonly objects = new ObjectsDisk()
+  readonly faults: Record<StoreKind, StoreFaults>
+
+  constructor() {
+    const quiet = (): StoreFaults => ({
+      refused: 0,
+      lost: 0,
+      doneUnknown: 0,
+      delayMsMax: 1,
+      awayUntilMs: 0,
+    })
+    this.faults = { wal: quiet(), meta: quiet(), objects: quiet() }
+  }
+}
+
+export interface Stores {
+  readonly meta: MetaStore
+  readonly wal: Wal
+  readonly objects: ObjectStore
+  readonly files: SimFiles
+}
+
+/** Handles for one life of a process: they end with it. */
+export function openStores(process: SimProcess, disks: Disks): Stores {
+  const { world, runtime } = process
+  const random = world.random.fork()
+  const faults = faultSource(world, random, disks)
+  const files = new SimFiles()
+  const meta = new MemoryMeta(disks.meta, { runtime, faults })
+  const wal = new MemoryWal(disks.wal, { runtime, faults })
+  const objects = new SimObjects(disks.objects, new FaultyPath(runtime, faults), files, world)
+  process.onDeath(() => {
+    meta.crash()
+    wal.crash((_, unsyncedCount) => random.below(unsyncedCount + 1))
+    objects.crash()
+  })
+  return { meta, wal: watchWal(wal, disks, world), objects, files }
+}
+
+function faultSource(world: World, random: Random, disks: Disks): FaultSource {
+  return (operation): Fault => {
+    const store = operation.slice(0, operation.indexOf('.')) as StoreKind
+    const faults = disks.faults[store]
+    const delay = (): number => random.next() * random.next() * faults.delayMsMax
+    const fault = (kind: FaultKind): Fault => {
+      if (kind !== 'none') world.count(`${store} ${kind}`)
+      return { kind, delayBeforeMs: delay(), delayAfterMs: delay() }
+    }
+    if (world.nowMs < faults.awayUntilMs) return fault('refused')
+    let chance = random.next()
+    for (const [kind, probability] of [
+      ['refused', faults.refused],
+      ['lost', faults.lost],
+      ['done-unknown', faults.doneUnknown],
+    ] as const) {
+      chance -= probability
+      if (chance < 0) return fault(kind)
+    }
+    return fault('none')
+  }
+}
+
+/** WAL-3, seen from the log itself: whoever has been fenced appends nothing any more. */
+function watchWal(wal: Wal, disks: Disks, world: World): Wal {
+  return {
+    async openWriter(logChannel): Promise<WalWriter> {
+      const writer = await wal.openWriter(logChannel)
+      const channel = disks.wal.channel(logChannel)
+      const newest = world.fences.get(logChannel)
+      if (newest === undefined || writer.term > newest.term) {
+        world.fences.set(logChannel, { term: writer.term, position: channel.end })
+      }
+      return {
+        term: writer.term,
+        async append(payloads) {
+          const positions = await writer.append(payloads)
+          const fence = world.fences.get(logChannel)
+          const [first] = positions
+          if (fence !== undefined && first !== undefined && writer.term < fence.term && first >= fence.position) {
+            world.violate('WAL-3', `term ${writer.term} appended at ${first} of ${logChannel}, which term ${fence.term} owns`)
+          }
+          return positions
+        },
+        close: () => writer.close(),
+      }
+    },
+    read: (logChannel, from) => wal.read(logChannel, from),
+    endPosition: (logChannel) => wal.endPosition(logChannel),
+    async truncate(logChannel, before) {
+      world.count('log truncated')
+      await wal.truncate(logChannel, before)
+    },
+    close: () => wal.close(),
+  }
+}
+
+class SimObjects implements ObjectStore {
+  readonly #disk: ObjectsDisk
+  readonly #path: FaultyPath
+  readonly #files: SimFiles
+  readonly #world: World
+
+  constructor(disk: ObjectsDisk, path: FaultyPath, files: SimFiles, world: World) {
+    this.#disk = disk
+    this.#path = path
+    this.#files = files
+    this.#world = world
+  }
+
+  async put(name: string, bytes: Uint8Array, options: { readonly ifAbsent?: boolean } = {}) {
+    const copied = new Uint8Array(bytes)
+    return await this.#path.write('objects.put', name, () => {
+      if (options.ifAbsent === true && this.#disk.objects.has(name)) return 'exists' as const
+      this.#disk.objects.set(name, copied)
+      this.#disk.deleted.delete(name)
+      return 'stored' as const
+    })
+  }
+
+  async putFile(name: string, path: string): Promise<void> {
+    const bytes = this.#files.read(path)
+    await this.put(name, bytes)
+    await this.#files.remove(path)
+  }
+
+  async get(name: string): Promise<Uint8Array | undefined> {
+    const found = await this.#path.read('objects.get', name, () => this.#disk.objects.get(name))
+    if (found === undefined && this.#disk.deleted.has(name)) this.#world.count('object read after delete')
+    return found?.slice()
+  }
+
+  async getRange(name: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+    return (await this.get(name))?.slice(offset, offset + length)
+  }
+
+  async localPath(name: string): Promise<string | undefined> {
+    const bytes = await this.get(name)
+    if (bytes === undefined) return undefined
+    this.#files.put(`cache/${name}`, bytes)
+    return `cache/${name}`
+  }
+
+  async *list(prefix: string): AsyncIterable<{ readonly name: string; readonly size: number }> {
+    yield* await this.#path.read('objects.list', prefix, () =>
+      [...this.#disk.objects]
+        .filter(([name]) => name.startsWith(prefix))
+        .map(([name, bytes]) => ({ name, size: bytes.length }))
+        .sort((left, right) => compareBytes(left.name, right.name)),
+    )
+  }
+
+  async delete(name: string): Promise<void> {
+    await this.#path.write('objects.delete', name, () => {
+      if (!this.#disk.objects.delete(name)) return
+      this.#disk.deleted.add(name)
+      this.#world.count('object deleted')
+    })
+  }
+
+  crash(): void {
+    this.#path.end('crashed')
+  }
+
+  async close(): Promise<void> {
+    this.#path.end('closed')
+  }
+}

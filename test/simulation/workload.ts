@@ -1,0 +1,299 @@
+/** What clients do. Each operation is a few reads and one transaction; the model judges both. */
+import type { Timestamp } from '#base/timestamp.js'
+import type { StagedRows } from '#nodes/streaming/contract.js'
+import type { SeenRow } from './model.js'
+import { distanceOf, isPassing, nearestOf, type Session } from './session.js'
+import {
+  accountsId,
+  attnumOf,
+  childrenId,
+  int8Datum,
+  namesId,
+  notesId,
+  parentsId,
+  primaryKeyOf,
+  type Row,
+  withAddedColumn,
+} from './tables.js'
+
+export const accountCount = 12
+const startBalance = 100
+export const bankTotal = accountCount * startBalance
+const keyCount = 14
+
+export type OperationName = keyof typeof operations
+
+/** The accounts, once. */
+export async function openAccounts(session: Session): Promise<void> {
+  const inserts = Array.from({ length: accountCount }, (_, id) => ({
+    tableId: accountsId,
+    id,
+    value: startBalance,
+  }))
+  await session.commit('open accounts', { inserts, readAt: await session.strongTimestamp() })
+}
+
+async function transfer(session: Session): Promise<void> {
+  const { random } = session
+  const [from, to] = random.shuffle(Array.from({ length: accountCount }, (_, id) => id))
+  const readAt = await session.strongTimestamp()
+  const found = await session.find(accountsId, [from ?? 0, to ?? 1], readAt)
+  const [source, target] = found
+  if (source === undefined || target === undefined) return
+  const amount = random.below(50) - 10
+  await session.commit('transfer', {
+    deletes: [source, target],
+    inserts: [
+      { tableId: accountsId, id: source.id, value: source.value - amount },
+      { tableId: accountsId, id: target.id, value: target.value + amount },
+    ],
+    readAt,
+  })
+}
+
+/** Names are unique over all shards. */
+async function name(session: Session): Promise<void> {
+  const { random } = session
+  const readAt = await session.strongTimestamp()
+  const ids = [random.below(keyCount), random.below(keyCount)]
+  const found = await session.find(namesId, ids, readAt)
+  const kind = random.choose({ add: 4, rename: 3, remove: 2 })
+  if (kind === 'add') {
+    const inserts = [...new Set(ids)].map((id) => ({ tableId: namesId, id, value: random.below(keyCount) }))
+    await session.commit('name', { inserts, readAt })
+    return
+  }
+  if (found.length === 0) return
+  const inserts =
+    kind === 'remove'
+      ? []
+      : found.map(({ id }) => ({ tableId: namesId, id, value: random.below(keyCount) }))
+  await session.commit(kind, { deletes: found, inserts, readAt })
+}
+
+/** Children refer to parents. */
+async function family(session: Session): Promise<void> {
+  const { random } = session
+  const readAt = await session.strongTimestamp()
+  const parent = random.below(keyCount / 2)
+  const kind = random.choose({ parent: 3, child: 5, orphan: 3, leave: 2 })
+  if (kind === 'parent') {
+    await session.commit('parent', { inserts: [{ tableId: parentsId, id: parent, value: 0 }], readAt })
+    return
+  }
+  if (kind === 'child') {
+    const reference = {
+      tableId: parentsId,
+      indexOid: primaryKeyOf(parentsId),
+      constraintName: 'children_parent_fkey',
+      key: [int8Datum(parent)],
+    }
+    const inserts = [{ tableId: childrenId, id: random.below(keyCount * 2), value: parent }]
+    await session.commit('child', { inserts, references: [reference], readAt })
+    return
+  }
+  if (kind === 'leave') {
+    const found = await session.find(childrenId, [random.below(keyCount * 2)], readAt)
+    if (found.length > 0) await session.commit('leave', { deletes: found, readAt })
+    return
+  }
+  const found = await session.find(parentsId, [parent], readAt)
+  const children = await session.snapshot([childrenId], readAt)
+  const isParent = children.get(childrenId)?.some(({ value }) => value === parent) ?? false
+  if (found.length > 0 && !isParent) await session.commit('orphan', { deletes: found, readAt })
+}
+
+/** Rows that go to the log before their transaction commits, as COPY's do. */
+async function copyIn(session: Session): Promise<void> {
+  const { random, model } = session
+  const first = random.below(1000) * 100
+  const byShard = new Map<number, (Row & { readonly tableId: number })[]>()
+  for (let i = 0; i < 4 + random.below(30); i += 1) {
+    const row = { tableId: notesId, id: first + i, value: random.below(1000), tag: model.takeTag() }
+    const shard = session.shardOf(notesId, row.id)
+    byShard.set(shard, [...(byShard.get(shard) ?? []), row])
+  }
+  const staged: StagedRows[] = []
+  const readAt = await session.strongTimestamp()
+  try {
+    for (const [shard, rows] of byShard) {
+      const stage = await session.streaming.stage(notesId, shard)
+      staged.push(stage)
+      const half = rows.length >> 1
+      await stage.append(session.batch(notesId, rows.slice(0, half)))
+      await stage.append(session.batch(notesId, rows.slice(half)))
+    }
+  } catch (error) {
+    for (const stage of staged) await stage.abort().catch(() => {})
+    throw error
+  }
+  if (random.chance(0.2)) {
+    for (const stage of staged) await stage.abort()
+    return
+  }
+  const of = [...byShard.values()].flat()
+  const ending = await session.commit('copy', { staged: { rows: staged, of }, readAt })
+  if (ending.kind === 'aborted') for (const stage of staged) await stage.abort().catch(() => {})
+}
+
+async function truncate(session: Session): Promise<void> {
+  const readAt = await session.strongTimestamp()
+  const inserts = [{ tableId: notesId, id: 0, value: session.random.below(1000) }]
+  await session.commit('truncate', { truncates: [notesId], inserts, readAt })
+}
+
+async function note(session: Session): Promise<void> {
+  const { random } = session
+  const readAt = await session.strongTimestamp()
+  const ids = Array.from({ length: 1 + random.below(4) }, () => 1_000_000 + random.below(60))
+  const found = await session.find(notesId, ids, readAt)
+  const inserts = [...new Set(ids)].map((id) => ({ tableId: notesId, id, value: random.below(1000) }))
+  await session.commit('note', { deletes: found, inserts, readAt })
+}
+
+/** Everything at one timestamp, and again: the same. */
+async function look(session: Session): Promise<void> {
+  const readAt = await session.strongTimestamp()
+  const tables = await session.snapshot(allTables, readAt)
+  checkSnapshot(session, tables, readAt)
+  if (!session.random.chance(0.4)) return
+  await session.process.runtime.sleep(session.random.below(60))
+  const again = await session.snapshot(allTables, readAt)
+  checkSnapshot(session, again, readAt)
+  session.world.count('snapshot read again')
+}
+
+const allTables = [accountsId, namesId, parentsId, childrenId, notesId]
+
+export function checkSnapshot(
+  session: Session,
+  tables: ReadonlyMap<number, readonly SeenRow[]>,
+  readAt: Timestamp,
+): void {
+  const { world } = session
+  const rowsOf = (tableId: number): readonly SeenRow[] => tables.get(tableId) ?? []
+  for (const [tableId, rows] of tables) {
+    checkUnique(session, tableId, 'id', rows.map(({ id }) => id), readAt)
+    checkUnique(session, tableId, 'row id', rows.map(({ rowId }) => rowId), readAt)
+  }
+  checkUnique(session, namesId, 'name', rowsOf(namesId).map(({ value }) => value), readAt)
+  const parents = new Set(rowsOf(parentsId).map(({ id }) => id))
+  for (const { id, value } of rowsOf(childrenId)) {
+    if (!parents.has(value)) world.violate('FK-1', `${session.name} at ${readAt}: child ${id} has no parent ${value}`)
+  }
+  const accounts = rowsOf(accountsId)
+  const total = accounts.reduce((sum, { value }) => sum + value, 0)
+  if (accounts.length > 0 && (total !== bankTotal || accounts.length !== accountCount)) {
+    world.violate('BANK-1', `${session.name} at ${readAt}: ${accounts.length} accounts with ${total} in all, not ${bankTotal}`)
+  }
+}
+
+function checkUnique(
+  session: Session,
+  tableId: number,
+  what: string,
+  values: readonly number[],
+  readAt: Timestamp,
+): void {
+  if (new Set(values).size === values.length) return
+  const twice = values.find((value, i) => values.indexOf(value) !== i)
+  const name = what === 'row id' ? 'SEG-2' : 'KEY-1'
+  session.world.violate(name, `${session.name} at ${readAt}: ${what} ${twice} is twice in table ${tableId}`)
+}
+
+/** The nearest rows are those of a plain loop over all rows at the same timestamp. */
+async function search(session: Session): Promise<void> {
+  const { random } = session
+  const tableId = random.pick([accountsId, notesId])
+  const readAt = await session.strongTimestamp()
+  const at = Float32Array.of(random.below(100), random.below(100))
+  const k = 1 + random.below(6)
+  const [tables, found] = await Promise.all([
+    session.snapshot([tableId], readAt),
+    session.nearest(tableId, at, k, readAt),
+  ])
+  const rows = tables.get(tableId) ?? []
+  const expected = nearestOf(rows, at, k)
+  session.world.count('search checked')
+  const distances = (tags: readonly number[]): string =>
+    tags
+      .map((tag) => {
+        const row = rows.find((candidate) => candidate.tag === tag)
+        return row === undefined ? `not there (tag ${tag})` : distanceOf(row, at).toFixed(3)
+      })
+      .join(' ')
+  const [wanted, got] = [distances(expected), distances(found.map(({ tag }) => tag))]
+  if (wanted !== got) {
+    session.world.violate('TOPK-1', `${session.name} at ${readAt}: nearest in ${tableId} are ${wanted}, not ${got}`)
+  }
+}
+
+/** Adds a column; rows that were there before read as its default. */
+async function addColumn(session: Session): Promise<void> {
+  const before = session.schemaOf(notesId)
+  if (before.columns.some(({ attnum }) => attnum === attnumOf.added)) {
+    await readAdded(session)
+    return
+  }
+  const after = withAddedColumn(before)
+  await session.streaming.putTable(after)
+  session.catalog.tables.set(notesId, after)
+  session.world.count('column added')
+}
+
+async function readAdded(session: Session): Promise<void> {
+  const readAt = await session.strongTimestamp()
+  const shard = session.random.below(session.schemaOf(notesId).shardCount)
+  const fragment = { tableId: notesId, shard, readAt, output: [attnumOf.tag, attnumOf.added] }
+  for await (const { batch } of session.streaming.scan(fragment, { signal: neverAborted })) {
+    const [tag, added] = batch.columns
+    if (tag?.kind !== 'int64' || added?.kind !== 'int64') throw new Error('other columns than asked for')
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const [expected, found] = [Number(tag.values[row]), Number(added.values[row])]
+      if (found !== expected && found !== 77) {
+        session.world.violate('CAT-1', `row of tag ${expected} reads ${found} in the added column`)
+      }
+    }
+  }
+}
+
+const neverAborted = new AbortController().signal
+
+async function maintain(session: Session): Promise<void> {
+  const { random, streaming, world } = session
+  const context = { signal: neverAborted }
+  const kind = random.choose({ flush: 3, checkpoint: 2, compact: 2 })
+  const tableId = random.pick([accountsId, notesId, namesId])
+  session.say(`${kind} ${tableId}`)
+  if (kind === 'compact') await streaming.compact(tableId, context)
+  else await streaming.flush(kind === 'flush' ? tableId : undefined, context)
+  world.count(kind)
+}
+
+export const operations = {
+  transfer,
+  name,
+  family,
+  copyIn,
+  truncate,
+  note,
+  look,
+  search,
+  addColumn,
+  maintain,
+} as const satisfies Record<string, (session: Session) => Promise<void>>
+
+/** @returns false when it could not be done now */
+export async function perform(session: Session, operation: OperationName): Promise<boolean> {
+  try {
+    await operations[operation](session)
+    session.world.count(`did ${operation}`)
+    return true
+  } catch (error) {
+    if (session.world.violation !== undefined) return false
+    if (!isPassing(error)) throw error
+    session.world.count('operation failed')
+    session.say(`${operation} failed: ${String(error)}`)
+    return false
+  }
+}
