@@ -36,6 +36,7 @@ export type Ending = { readonly kind: 'committed' | 'unknown' } | { readonly kin
 export interface Catalog {
   /** By table: as the newest DDL has it. */
   readonly tables: Map<number, TableSchema>
+  readonly logChannelOf: (tableId: number, shard: number) => string
 }
 
 export interface SessionOptions {
@@ -261,7 +262,7 @@ export class Session {
   }
 
   #spans(writes: readonly ChannelWrite[]): boolean {
-    return new Set(writes.map(({ tableId, shard }) => this.world.logChannelOf(tableId, shard))).size > 1
+    return new Set(writes.map(({ tableId, shard }) => this.catalog.logChannelOf(tableId, shard))).size > 1
   }
 }
 

@@ -6,6 +6,7 @@
  * process.nextTick gets its turn when the microtask queue is empty, without a round of the event loop
  * (lib/internal/process/task_queues.js, processTicksAndRejections). That costs about a microsecond per event.
  */
+import { InvariantError } from '#base/errors.js'
 import { Random } from './random.js'
 import { Trace } from './trace.js'
 
@@ -50,6 +51,13 @@ export class World {
 
   count(what: string, times = 1): void {
     this.trace.count(what, times)
+  }
+
+  /** What background work runs into is tried again; but an invariant that does not hold is a finding. */
+  noteBackgroundError(who: string, error: unknown): void {
+    this.count('background work failed')
+    this.say(who, `in the background: ${String(error)}`)
+    if (error instanceof InvariantError) this.violate(error.invariantName, error.message)
   }
 
   /** Work that goes on by itself: what it throws is a defect of the simulation or a violation. */

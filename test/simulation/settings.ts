@@ -1,0 +1,86 @@
+/** What a seed decides before anything happens: the shape of the cluster, which faults there are, what clients do. */
+import type { StreamingLimits } from '#nodes/streaming/limits.js'
+import type { Random } from './random.js'
+import type { OperationName } from './workload.js'
+
+export interface Settings {
+  readonly logChannelCount: number
+  readonly shardCount: number
+  readonly proxyCount: number
+  readonly sessionsPerProxy: number
+  readonly limits: Partial<StreamingLimits>
+  /** Time with faults. */
+  readonly troubleMs: number
+  /** Mean time between two blows; Infinity: none of the kind. */
+  readonly everyMs: Readonly<Record<Blow, number>>
+  readonly networkLoss: number
+  readonly networkDuplicate: number
+  readonly networkSlow: number
+  readonly networkDelayMsMax: number
+  readonly storeRefused: number
+  readonly storeLost: number
+  readonly storeDoneUnknown: number
+  readonly storeDelayMsMax: number
+  readonly clockSkewMsMax: number
+  readonly clockDriftMax: number
+  readonly operations: Readonly<Partial<Record<OperationName, number>>>
+  readonly pauseMsMax: number
+}
+
+export type Blow = 'crashServer' | 'crashProxy' | 'partition' | 'storeAway' | 'clockStep'
+
+/** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
+export function settingsFrom(random: Random): Settings {
+  const sometimes = (probability: number, value: () => number): number =>
+    random.chance(probability) ? value() : 0
+  const every = (probability: number, from: number, to: number): number =>
+    random.chance(probability) ? random.between(from, to) : Number.POSITIVE_INFINITY
+  const weight = (usual: number): number => sometimes(0.8, () => usual)
+  return {
+    logChannelCount: 1,
+    shardCount: 1,
+    proxyCount: 1 + random.below(2),
+    sessionsPerProxy: 1 + random.below(3),
+    limits: {
+      segmentBytesMax: random.pick([600, 1500, 6000]),
+      sealIdleMs: random.pick([30, 200]),
+      sealIdleRowCountMin: random.pick([1, 20]),
+      logBytesMax: random.pick([2000, 10_000, 100_000]),
+      retentionMs: 5000,
+      smallSegmentCountMax: 2 + random.below(3),
+      deletedPartMax: random.pick([0.1, 0.3]),
+      backgroundIntervalMs: random.pick([10, 30, 100]),
+    },
+    troubleMs: random.between(300, 700),
+    everyMs: {
+      crashServer: every(0.6, 80, 400),
+      crashProxy: every(0.4, 100, 500),
+      partition: every(0.5, 50, 300),
+      storeAway: every(0.4, 50, 300),
+      clockStep: every(0.3, 50, 300),
+    },
+    networkLoss: sometimes(0.5, () => random.between(0, 0.03)),
+    networkDuplicate: sometimes(0.5, () => random.between(0, 0.05)),
+    networkSlow: sometimes(0.5, () => random.between(0, 0.03)),
+    networkDelayMsMax: random.pick([0.5, 2, 6]),
+    storeRefused: sometimes(0.5, () => random.between(0, 0.02)),
+    storeLost: sometimes(0.5, () => random.between(0, 0.01)),
+    storeDoneUnknown: sometimes(0.5, () => random.between(0, 0.01)),
+    storeDelayMsMax: random.pick([0.3, 2, 10]),
+    clockSkewMsMax: sometimes(0.5, () => random.between(0, 3000)),
+    clockDriftMax: sometimes(0.5, () => random.between(0, 0.05)),
+    operations: {
+      transfer: weight(8),
+      name: weight(6),
+      family: weight(6),
+      copyIn: weight(2),
+      truncate: sometimes(0.4, () => 1),
+      note: weight(4),
+      look: 4,
+      search: weight(2),
+      addColumn: sometimes(0.4, () => 1),
+      maintain: weight(2),
+    },
+    pauseMsMax: random.pick([2, 10, 40]),
+  }
+}

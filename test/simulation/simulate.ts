@@ -1,0 +1,188 @@
+/**
+ * One seed: a cluster under trouble while clients work, then peace, in which everything must become available again and be
+ * what the model says.
+ */
+import type { Timestamp } from '#base/timestamp.js'
+import { Cluster, type Proxy } from './cluster.js'
+import { Model } from './model.js'
+import { startTrouble } from './trouble.js'
+import { Random } from './random.js'
+import { type Catalog, Session } from './session.js'
+import { type Settings, settingsFrom } from './settings.js'
+import { tablesOf } from './tables.js'
+import { checkSnapshot, openAccounts, type OperationName, perform } from './workload.js'
+import { World } from './world.js'
+
+export interface SeedResult {
+  readonly seed: number
+  readonly violation: Error | undefined
+  readonly hash: string
+  readonly counts: ReadonlyMap<string, number>
+  readonly tail: readonly string[]
+  readonly eventCount: number
+}
+
+/** When faults have stopped, everything must be back within this time. */
+const recoveryMs = 60_000
+
+export async function simulate(seed: number, print?: (line: string) => void): Promise<SeedResult> {
+  const world = new World(seed, print)
+  const settings = settingsFrom(world.random.fork())
+  const run = new Run(world, settings)
+  run.start()
+  try {
+    await world.run(settings.troubleMs + 2 * recoveryMs)
+    if (!run.isDone) world.violate('LIVE-1', `not everything is back ${recoveryMs} ms after the faults have stopped: ${run.phase}`)
+  } catch {
+    // In world.violation.
+  }
+  return {
+    seed,
+    violation: world.violation,
+    hash: world.trace.hash,
+    counts: world.trace.counts,
+    tail: world.trace.tail(),
+    eventCount: world.trace.eventCount,
+  }
+}
+
+class Run {
+  readonly #world: World
+  readonly #settings: Settings
+  readonly #cluster: Cluster
+  readonly #model: Model
+  readonly #catalog: Catalog
+  readonly #sessions = new Set<Session>()
+  #isTrouble = true
+  isDone = false
+  phase = 'opening'
+
+  constructor(world: World, settings: Settings) {
+    this.#world = world
+    this.#settings = settings
+    this.#cluster = new Cluster(world, settings)
+    this.#model = new Model(world)
+    const tables = tablesOf(settings.shardCount)
+    this.#catalog = {
+      tables: new Map(tables.map((schema) => [schema.tableId, schema])),
+      logChannelOf: (tableId, shard) => this.#cluster.logChannelOf(tableId, shard),
+    }
+  }
+
+  start(): void {
+    let isFirst = true
+    this.#cluster.onProxy = (proxy) => {
+      if (isFirst) {
+        isFirst = false
+        this.#world.spawn(this.#open(proxy))
+      } else if (this.phase !== 'opening') this.#attach(proxy)
+      else this.#waiting.push(proxy)
+    }
+    this.#cluster.start()
+  }
+  #waiting: Proxy[] = []
+
+  /** Tables and accounts, before there is any trouble. */
+  async #open(proxy: Proxy): Promise<void> {
+    const session = this.#session(proxy, 'opening')
+    await this.#insist(async () => {
+      for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
+    })
+    await openAccounts(session)
+    this.phase = 'trouble'
+    this.#attach(proxy)
+    for (const other of this.#waiting.splice(0)) this.#attach(other)
+    const stop = startTrouble(this.#cluster)
+    await this.#world.sleep(this.#settings.troubleMs)
+    this.#isTrouble = false
+    this.phase = 'recovery'
+    this.#world.say('world', 'peace')
+    stop()
+    await this.#recovered()
+    this.isDone = true
+    this.#world.stop()
+  }
+
+  #attach(proxy: Proxy): void {
+    for (const schema of this.#catalog.tables.values()) proxy.streaming.knowTable?.(schema)
+    for (let n = 0; n < this.#settings.sessionsPerProxy; n += 1) {
+      const session = this.#session(proxy, `${proxy.process.name}.${n}`)
+      this.#world.spawn(this.#work(session))
+    }
+  }
+
+  #session({ process, streaming }: Proxy, name: string): Session {
+    const random = this.#world.random.fork()
+    const session = new Session({
+      name,
+      world: this.#world,
+      process,
+      streaming,
+      model: this.#model,
+      catalog: this.#catalog,
+      random,
+    })
+    this.#sessions.add(session)
+    process.onDeath(() => this.#sessions.delete(session))
+    return session
+  }
+
+  async #work(session: Session): Promise<void> {
+    const { process, random } = session
+    while (this.#isTrouble && process.alive) {
+      await perform(session, random.choose(this.#settings.operations) as OperationName)
+      await process.runtime.sleep(random.next() * this.#settings.pauseMsMax)
+    }
+  }
+
+  async #insist(work: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        await work()
+        return
+      } catch {
+        await this.#world.sleep(5)
+      }
+    }
+  }
+
+  /** LIVE-1, and everything that was acknowledged is there, once. */
+  async #recovered(): Promise<void> {
+    const world = this.#world
+    await world.sleep(100)
+    const session = await this.#aliveSession()
+    for (const operation of ['transfer', 'name', 'family', 'copyIn', 'note', 'maintain', 'search'] as const) {
+      this.phase = `recovery: ${operation}`
+      while (!(await perform(session, operation))) await world.sleep(20)
+    }
+    this.phase = 'recovery: reading everything'
+    let readAt: Timestamp | undefined
+    for (let round = 0; round < 2; round += 1) {
+      for (;;) {
+        readAt = await this.#readAll(session)
+        if (readAt !== undefined || world.violation !== undefined) break
+        await world.sleep(20)
+      }
+    }
+    world.say('world', 'done')
+  }
+
+  async #readAll(session: Session): Promise<Timestamp | undefined> {
+    try {
+      const readAt = await session.strongTimestamp()
+      const tables = await session.snapshot([...this.#catalog.tables.keys()], readAt)
+      checkSnapshot(session, tables, readAt)
+      return readAt
+    } catch (error) {
+      this.#world.say('world', `cannot read: ${String(error)}`)
+      return undefined
+    }
+  }
+
+  async #aliveSession(): Promise<Session> {
+    for (;;) {
+      for (const session of this.#sessions) if (session.process.alive) return session
+      await this.#world.sleep(5)
+    }
+  }
+}

@@ -1,0 +1,30 @@
+/** How the methods of the nodes' contracts travel between processes. */
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import { timestampZero } from '#base/timestamp.js'
+import type { Travels } from './network.js'
+
+export const streamingTravels: Travels<StreamingNode> = {
+  serviceTime: { known: timestampZero },
+  putTable: 'repeatable',
+  dropTable: 'repeatable',
+  term: 'repeatable',
+  commit: 'once',
+  prepare: 'repeatable',
+  finish: 'repeatable',
+  outcome: 'repeatable',
+  stage: 'once',
+  findConflict: 'repeatable',
+  search: 'repeatable',
+  scan: 'stream',
+  aggregate: 'repeatable',
+  flush: 'repeatable',
+  buildIndex: 'once',
+  compact: 'once',
+  statistics: 'repeatable',
+  stop: 'absent',
+}
+
+export const oracleTravels: Travels<Pick<Coordinator, 'timestamp'>> = {
+  timestamp: 'repeatable',
+}

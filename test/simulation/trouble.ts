@@ -1,0 +1,64 @@
+/** What goes wrong, and when. */
+import type { Cluster } from './cluster.js'
+import type { Blow } from './settings.js'
+
+/** @returns ends it: everything works from then on */
+export function startTrouble(cluster: Cluster): () => void {
+  const { world, settings, network, disks } = cluster
+  const random = world.random.fork()
+  let isOver = false
+  Object.assign(network.faults, {
+    loss: settings.networkLoss,
+    duplicate: settings.networkDuplicate,
+    slow: settings.networkSlow,
+    delayMsMax: settings.networkDelayMsMax,
+  })
+  for (const faults of Object.values(disks.faults)) {
+    Object.assign(faults, {
+      refused: settings.storeRefused,
+      lost: settings.storeLost,
+      doneUnknown: settings.storeDoneUnknown,
+      delayMsMax: settings.storeDelayMsMax,
+    })
+  }
+
+  const blows: Record<Blow, () => void> = {
+    crashServer: () => cluster.crashServer(),
+    crashProxy: () => cluster.crashProxy(random.pick(cluster.processNames.slice(1))),
+    partition: () => {
+      const [a = '', b = ''] = random.shuffle(cluster.processNames)
+      world.say('world', `${a} does not reach ${b}`)
+      world.count('partition')
+      network.cut(a, b)
+      if (random.chance(0.7)) network.cut(b, a)
+      world.after(random.between(5, 150), 'heal', () => network.heal())
+    },
+    storeAway: () => {
+      const store = random.pick(['wal', 'meta', 'objects'] as const)
+      world.say('world', `${store} is away`)
+      world.count(`${store} away`)
+      disks.faults[store].awayUntilMs = world.nowMs + random.between(5, 150)
+    },
+    clockStep: () => cluster.stepClock(),
+  }
+
+  function schedule(blow: Blow): void {
+    const everyMs = settings.everyMs[blow]
+    if (everyMs === Number.POSITIVE_INFINITY) return
+    world.after(random.between(0, 2 * everyMs), blow, () => {
+      if (isOver) return
+      blows[blow]()
+      schedule(blow)
+    })
+  }
+  for (const blow of Object.keys(blows) as Blow[]) schedule(blow)
+
+  return () => {
+    isOver = true
+    network.heal()
+    Object.assign(network.faults, { loss: 0, duplicate: 0, slow: 0, delayMsMax: 1 })
+    for (const faults of Object.values(disks.faults)) {
+      Object.assign(faults, { refused: 0, lost: 0, doneUnknown: 0, delayMsMax: 1, awayUntilMs: 0 })
+    }
+  }
+}
