@@ -98,12 +98,14 @@ export class Cluster {
       )
     }
     const oracle = this.network.connect(process, 'oracle', () => this.#coordinator(), oracleTravels)
-    const streaming = openDistributedStreaming({
+    const distributed = openDistributedStreaming({
       nodes,
       logChannelOf: (tableId, shard) => this.logChannelOf(tableId, shard),
       oracle,
       runtime: process.runtime,
     })
+    // With a single log channel it asks the node in its own process.
+    const streaming = { ...distributed, strongTimestamp: () => oracle.timestamp() }
     this.onProxy({ process, streaming })
   }
 

@@ -102,7 +102,7 @@ export class Model {
     if (at <= transaction.begunAfter) {
       this.#world.violate('TS-1', `${describe(transaction)} was stamped ${at}, ${transaction.begunAfter} had been given out before`)
     }
-    if if (at <= transaction.low || at > transaction.high) {
+    if (at <= transaction.low || at > transaction.high) {
       this.#world.violate(
         'VIEW-1',
         `${describe(transaction)} was stamped ${at}, reads say it lies in (${transaction.low}, ${transaction.high}]`,

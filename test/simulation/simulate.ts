@@ -104,7 +104,14 @@ class Run {
   }
 
   #attach(proxy: Proxy): void {
-    for (const schema of this.#catalog.tables.values()) proxy.streaming.knowTable?.(schema)
+    this.#world.spawn(this.#begin(proxy))
+  }
+
+  /** A proxy learns of the tables when it starts. */
+  async #begin(proxy: Proxy): Promise<void> {
+    await this.#insist(async () => {
+      for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
+    })
     for (let n = 0; n < this.#settings.sessionsPerProxy; n += 1) {
       const session = this.#session(proxy, `${proxy.process.name}.${n}`)
       this.#world.spawn(this.#work(session))

@@ -126,6 +126,8 @@ export function batchOf(schema: TableSchema, rows: readonly Row[]): ColumnBatch 
 
 /** Of a batch with the columns id, value, tag first. */
 export function rowsOf(batch: ColumnBatch): Row[] {
+  // No rows may come without columns.
+  if (batch.rowCount === 0) return []
   const [id, value, tag] = batch.columns
   if (id?.kind !== 'int64' || value?.kind !== 'int64' || tag?.kind !== 'int64') {
     throw new Error('other columns than asked for')

@@ -17,7 +17,6 @@ interface WrittenAppend {
 }
 
 class MemoryChannel {
-  readonly exclusive = new Mutex()
   term = 0
   start = 0
   /** Durable, readable. */
@@ -149,6 +148,8 @@ class MemoryWalWriter implements WalWriter {
   readonly #channel: MemoryChannel
   readonly #path: FaultyPath
   readonly #logChannel: string
+  /** Of this writer's appends. Not of the channel: a process that dies in between must not hold up its successor. */
+  readonly #exclusive = new Mutex()
   #closed = false
   #broken = false
 
@@ -163,7 +164,7 @@ class MemoryWalWriter implements WalWriter {
     const { kind, delayBeforeMs, delayAfterMs } = this.#path.decide('wal.append', this.#logChannel)
     if (this.#closed) throw new StoreError('determinate', 'the log writer is closed')
     // One after the other, so that positions are in the order of the calls.
-    const append = await this.#channel.exclusive.run(async () => {
+    const append = await this.#exclusive.run(async () => {
       await this.#path.delay(delayBeforeMs)
       this.#path.checkOpen()
       this.#checkMayAppend()
@@ -181,7 +182,7 @@ class MemoryWalWriter implements WalWriter {
 
   async close(): Promise<void> {
     this.#closed = true
-    await this.#channel.exclusive.run(async () => {})
+    await this.#exclusive.run(async () => {})
   }
 
   #checkMayAppend(): void {
