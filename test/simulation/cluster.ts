@@ -1,18 +1,20 @@
 /** The processes of the simulated cluster: started, killed, started again; and how they reach each other. */
-import type { Timestamp } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import { type DistributedStreaming, openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import {
+  type DistributedStreaming,
+  openDistributedStreaming,
+} from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { type Address, Network } from './network.js'
 import { SimProcess } from './process.js'
-import { Random } from './random.js'
+import type { Random } from './random.js'
 import { type Server, startServer } from './server.js'
 import type { Settings } from './settings.js'
 import { Disks } from './stores.js'
 import { oracleTravels, streamingTravels } from './travels.js'
 import type { World } from './world.js'
 
-export interface Proxy {
+export interface ProxyPlace {
   readonly process: SimProcess
   readonly streaming: DistributedStreaming
 }
@@ -28,9 +30,7 @@ export class Cluster {
   #server: Server | undefined
   #serverProcess: SimProcess | undefined
   readonly #proxies = new Map<string, SimProcess>()
-  /** Newest timestamp that a coordinator has handed out. */
-  #newestTimestamp = 0
-  onProxy: (proxy: Proxy) => void = () => {}
+  onProxy: (proxy: ProxyPlace) => void = () => {}
 
   constructor(world: World, settings: Settings) {
     this.world = world
@@ -66,7 +66,7 @@ export class Cluster {
     process
       .while(startServer(process, this.disks, this.settings))
       .then((server) => {
-        this.#server = { ...server, coordinator: this.#watched(server.coordinator) }
+        this.#server = server
         world.count('server started')
         world.say('server', 'has started')
       })
@@ -94,7 +94,12 @@ export class Cluster {
       const logChannel = `log-${n}`
       nodes.set(
         logChannel,
-        this.network.connect(process, logChannel, () => this.#ownerOf(logChannel), streamingTravels),
+        this.network.connect(
+          process,
+          logChannel,
+          () => this.#ownerOf(logChannel),
+          streamingTravels,
+        ),
       )
     }
     const oracle = this.network.connect(process, 'oracle', () => this.#coordinator(), oracleTravels)
@@ -128,24 +133,16 @@ export class Cluster {
   #ownerOf(logChannel: string): Address<StreamingNode> | undefined {
     const server = this.#server
     const target = server?.streaming.get(logChannel)
-    return server === undefined || target === undefined ? undefined : { process: server.process, target }
+    return server === undefined || target === undefined
+      ? undefined
+      : { process: server.process, target }
   }
 
   #coordinator(): Address<Pick<Coordinator, 'timestamp'>> | undefined {
     const server = this.#server
-    return server === undefined ? undefined : { process: server.process, target: server.coordinator }
-  }
-
-  /** TS-1 where timestamps leave the coordinator. */
-  #watched(coordinator: Coordinator): Coordinator {
-    const timestamp = async (): Promise<Timestamp> => {
-      const before = this.#newestTimestamp
-      const at = await coordinator.timestamp()
-      if (at <= before) this.world.violate('TS-1', `${at} was handed out, ${before} had been before it was asked for`)
-      if (at > this.#newestTimestamp) this.#newestTimestamp = at
-      return at
-    }
-    return { ...coordinator, timestamp }
+    return server === undefined
+      ? undefined
+      : { process: server.process, target: server.coordinator }
   }
 }
 

@@ -100,7 +100,10 @@ export class Model {
 
   committed(transaction: Transaction, at: number): void {
     if (at <= transaction.begunAfter) {
-      this.#world.violate('TS-1', `${describe(transaction)} was stamped ${at}, ${transaction.begunAfter} had been given out before`)
+      this.#world.violate(
+        'TS-1',
+        `${describe(transaction)} was stamped ${at}, ${transaction.begunAfter} had been given out before`,
+      )
     }
     if (at <= transaction.low || at > transaction.high) {
       this.#world.violate(
@@ -115,7 +118,10 @@ export class Model {
     for (const version of transaction.deletes) {
       for (const other of version.deleters) {
         if (other !== transaction && other.status === 'committed') {
-          this.#world.violate('SI-1', `${describe(transaction)} and ${describe(other)} both replaced ${show(version)}`)
+          this.#world.violate(
+            'SI-1',
+            `${describe(transaction)} and ${describe(other)} both replaced ${show(version)}`,
+          )
         }
       }
     }
@@ -123,7 +129,10 @@ export class Model {
 
   aborted(transaction: Transaction): void {
     if (transaction.high !== Number.POSITIVE_INFINITY) {
-      this.#world.violate('TXN-1', `${describe(transaction)} was seen, and its client told that it failed`)
+      this.#world.violate(
+        'TXN-1',
+        `${describe(transaction)} was seen, and its client told that it failed`,
+      )
     }
     transaction.status = 'aborted'
   }
@@ -140,7 +149,9 @@ export class Model {
 
   /** Committed versions that must be there when nothing is under way any more: for messages. */
   get unknownCount(): number {
-    return this.transactions.filter(({ status, high }) => status === 'unknown' && high === Number.POSITIVE_INFINITY).length
+    return this.transactions.filter(
+      ({ status, high }) => status === 'unknown' && high === Number.POSITIVE_INFINITY,
+    ).length
   }
 }
 
@@ -193,10 +204,16 @@ class Judgement {
     for (const [tableId, rows] of tables) {
       for (const row of rows) {
         const version = this.#versions.get(row.tag)
-        if (version === undefined || version.tableId !== tableId || version.id !== row.id || version.value !== row.value) {
+        if (
+          version === undefined ||
+          version.tableId !== tableId ||
+          version.id !== row.id ||
+          version.value !== row.value
+        ) {
           this.#violate('VIEW-1', `nobody wrote ${JSON.stringify(row)} to ${tableId}`)
         }
-        if (seen.has(row.tag)) this.#violate('SEG-2', `row version ${JSON.stringify(row)} of ${tableId} is there twice`)
+        if (seen.has(row.tag))
+          this.#violate('SEG-2', `row version ${JSON.stringify(row)} of ${tableId} is there twice`)
         seen.add(row.tag)
       }
     }
@@ -244,7 +261,9 @@ class Judgement {
 
   #truncatesOf({ tableId, by }: Version): readonly Transaction[] {
     if (this.#truncates.length === 0) return []
-    return this.#truncates.filter((truncate) => truncate !== by && truncate.truncates.includes(tableId))
+    return this.#truncates.filter(
+      (truncate) => truncate !== by && truncate.truncates.includes(tableId),
+    )
   }
 
   #verdictOf(transaction: Transaction): Verdict | undefined {

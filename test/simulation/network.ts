@@ -7,7 +7,7 @@
  * A request of a method that is safe to repeat may arrive, and be executed, twice; others are not repeated, because the
  * transport (HTTP/2 over TCP) does not repeat either. An abandoned scan is closed sooner or later, as a broken stream is.
  */
-import { type Context, backgroundContext } from '#base/context.js'
+import { backgroundContext, type Context } from '#base/context.js'
 import { UnreachableError } from '#base/errors.js'
 import { copy } from './copy.js'
 import type { SimProcess } from './process.js'
@@ -79,19 +79,32 @@ export class Network {
   ): T {
     const known = new Map<string, unknown>()
     const stub: Record<string, unknown> = {}
-    const link = { caller, name, address: address as () => Address<object> | undefined, known, travels }
+    const link = {
+      caller,
+      name,
+      address: address as () => Address<object> | undefined,
+      known,
+      travels,
+    }
     for (const [method, travel] of Object.entries<Travel>(travels)) {
       if (travel === 'absent') continue
       if (typeof travel === 'object') stub[method] = () => known.get(method) ?? travel.known
-      else if (travel === 'stream') stub[method] = (...given: unknown[]) => this.#stream(link, method, given)
+      else if (travel === 'stream')
+        stub[method] = (...given: unknown[]) => this.#stream(link, method, given)
       else {
-        stub[method] = (...given: unknown[]) => this.#call(link, method, given, travel === 'repeatable')
+        stub[method] = (...given: unknown[]) =>
+          this.#call(link, method, given, travel === 'repeatable')
       }
     }
     return stub as T
   }
 
-  #call(link: Link, method: string, given: readonly unknown[], repeatable: boolean): Promise<unknown> {
+  #call(
+    link: Link,
+    method: string,
+    given: readonly unknown[],
+    repeatable: boolean,
+  ): Promise<unknown> {
     const run = (target: object, values: readonly unknown[]): unknown =>
       (target as Record<string, Method>)[method]?.apply(target, [...values])
     return this.#exchange(link, method, given, repeatable, run)
@@ -131,7 +144,9 @@ export class Network {
         signal.addEventListener('abort', onAbort, { once: true })
         leave = () => signal.removeEventListener('abort', onAbort)
       }
-      const values = given.map((value) => (isContext(value) ? { signal: cancel.signal } : copy(value)))
+      const values = given.map((value) =>
+        isContext(value) ? { signal: cancel.signal } : copy(value),
+      )
       const failed = (outcome: 'determinate' | 'indeterminate', why: string): void =>
         settle(() => reject(new UnreachableError(outcome, `${name}.${label}: ${why}`)))
       this.#world.after(timeoutMs, 'timeout', () => {
@@ -141,7 +156,8 @@ export class Network {
       const arrive = (): void => {
         const found = link.address()
         if (found === undefined || !found.process.alive) {
-          if (this.#random.chance(0.7)) this.#world.after(this.#delay(), label, () => failed('determinate', 'nobody is there'))
+          if (this.#random.chance(0.7))
+            this.#world.after(this.#delay(), label, () => failed('determinate', 'nobody is there'))
           return
         }
         const { process, target } = found
@@ -160,7 +176,12 @@ export class Network {
         }
         let work: Promise<unknown>
         try {
-          work = Promise.resolve(run(target, values.map((value) => this.#resolveHandles(process, value))))
+          work = Promise.resolve(
+            run(
+              target,
+              values.map((value) => this.#resolveHandles(process, value)),
+            ),
+          )
         } catch (error) {
           work = Promise.reject(error)
         }
@@ -180,8 +201,14 @@ export class Network {
     })
   }
 
-  async *#stream(link: Link, method: string, given: readonly unknown[]): AsyncGenerator<unknown, unknown> {
-    let remote: { readonly process: SimProcess; readonly parts: AsyncGenerator<unknown, unknown> } | undefined
+  async *#stream(
+    link: Link,
+    method: string,
+    given: readonly unknown[],
+  ): AsyncGenerator<unknown, unknown> {
+    let remote:
+      | { readonly process: SimProcess; readonly parts: AsyncGenerator<unknown, unknown> }
+      | undefined
     let closed = false
     const close = (): void => {
       closed = true
@@ -236,8 +263,11 @@ export class Network {
     let rowCount = value.rowCount
     const call = (method: string, given: readonly unknown[]): Promise<unknown> =>
       this.#exchange(link, method, given, false, async (_, values) => {
-        if (link.address()?.process !== process) throw new UnreachableError('determinate', 'the staged rows have gone')
-        const done = await (value as unknown as Record<string, Method>)[method]?.apply(value, [...values])
+        if (link.address()?.process !== process)
+          throw new UnreachableError('determinate', 'the staged rows have gone')
+        const done = await (value as unknown as Record<string, Method>)[method]?.apply(value, [
+          ...values,
+        ])
         rowCount = value.rowCount
         return done
       })
@@ -292,7 +322,12 @@ function isStaged(value: unknown): value is Staged {
 }
 
 function isContext(value: unknown): value is Context {
-  return typeof value === 'object' && value !== null && 'signal' in value && value.signal instanceof AbortSignal
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'signal' in value &&
+    value.signal instanceof AbortSignal
+  )
 }
 
 function look(target: object, what: string): unknown {

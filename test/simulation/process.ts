@@ -2,6 +2,7 @@
  * A simulated process: a runtime of its own (its clock is off and drifts, and may step), and a life that may end at any event.
  * What a dead process still had under way gets no answer: its sleeps never end, its stores and messages refuse.
  */
+import { backgroundContext } from '#base/context.js'
 import type { Runtime } from '#base/runtime.js'
 import type { World } from './world.js'
 
@@ -64,7 +65,9 @@ export class SimProcess {
     })
   }
 
-  #sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  #sleep(ms: number, given: AbortSignal | undefined): Promise<void> {
+    // One signal of all background work: nobody aborts it, everybody would listen.
+    const signal = given === backgroundContext.signal ? undefined : given
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason)

@@ -1,6 +1,7 @@
 /** Runs seeds: node --import tsx --conditions=source test/simulation/run.ts --seeds 1000 --from 1 [--trace] */
 import { simulate } from './simulate.js'
 
+process.stdout.on('error', () => process.exit())
 const given = new Map<string, string>()
 for (let i = 2; i < process.argv.length; i += 1) {
   const [name = '', value = 'true'] = [process.argv[i], process.argv[i + 1]]
@@ -26,5 +27,8 @@ for (let seed = from; seed < from + count; seed += 1) {
   if (failures >= Number(given.get('failures') ?? 1)) break
 }
 const { user, system } = process.cpuUsage(startCpu)
-for (const [what, times] of [...totals].sort(([a], [b]) => (a < b ? -1 : 1))) print(`${String(times).padStart(9)} ${what}`)
-print(`${count} seeds, ${failures} failed, ${((user + system) / 1e3 / count).toFixed(1)} ms CPU per seed`)
+for (const [what, times] of [...totals].sort(([a], [b]) => (a < b ? -1 : 1)))
+  print(`${String(times).padStart(9)} ${what}`)
+print(
+  `${count} seeds, ${failures} failed, ${((user + system) / 1e3 / count).toFixed(1)} ms CPU per seed`,
+)

@@ -1,14 +1,16 @@
 /** Every kind of node but the proxy in one process: what `elanus start` runs on one machine. */
-import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+
+import { createPlainNative } from '#engine/index/plain/plain-native.testing.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
-import { createPlainNative } from '#engine/index/plain/plain-native.testing.js'
 import type { SimProcess } from './process.js'
 import type { Settings } from './settings.js'
 import { type Disks, openStores } from './stores.js'
+import { watchCoordinator } from './watch-coordinator.js'
 
 export interface Server {
   readonly process: SimProcess
@@ -18,14 +20,18 @@ export interface Server {
 }
 
 /** @throws what the stores throw: the process is of no use then */
-export async function startServer(process: SimProcess, disks: Disks, settings: Settings): Promise<Server> {
+export async function startServer(
+  process: SimProcess,
+  disks: Disks,
+  settings: Settings,
+): Promise<Server> {
   const { runtime, world } = process
   const { meta, wal, objects, files } = openStores(process, disks)
   const native = createPlainNative({
     get: (path) => files.get(path),
     put: (path, bytes) => files.put(path, bytes),
   })
-  const coordinator = await openCoordinator({ meta, runtime })
+  const coordinator = watchCoordinator(await openCoordinator({ meta, runtime }), process)
   const queryNode = startQueryNode({ native, objects, runtime })
   const dataNode = await startDataNode({
     native,

@@ -2,9 +2,8 @@
 import { backgroundContext } from '#base/context.js'
 import { DatabaseError, SqlState, StoreError, UnreachableError } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import { encodeKey } from '#engine/columnar/key.js'
-import { shardOf } from '#engine/columnar/key.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
+import { encodeKey, shardOf } from '#engine/columnar/key.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { ScanFragment } from '#engine/plan/fragment.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
@@ -22,16 +21,25 @@ export interface Found extends SeenRow {
 }
 
 export interface Changes {
-  readonly inserts?: readonly { readonly tableId: number; readonly id: number; readonly value: number }[]
+  readonly inserts?: readonly {
+    readonly tableId: number
+    readonly id: number
+    readonly value: number
+  }[]
   readonly deletes?: readonly Found[]
   readonly truncates?: readonly number[]
   readonly references?: readonly KeyReference[]
   /** Rows that have gone to the log before. */
-  readonly staged?: { readonly rows: readonly StagedRows[]; readonly of: readonly (Row & { readonly tableId: number })[] }
+  readonly staged?: {
+    readonly rows: readonly StagedRows[]
+    readonly of: readonly (Row & { readonly tableId: number })[]
+  }
   readonly readAt: Timestamp
 }
 
-export type Ending = { readonly kind: 'committed' | 'unknown' } | { readonly kind: 'aborted'; readonly sqlState: string }
+export type Ending =
+  | { readonly kind: 'committed' | 'unknown' }
+  | { readonly kind: 'aborted'; readonly sqlState: string }
 
 export interface Catalog {
   /** By table: as the newest DDL has it. */
@@ -90,19 +98,27 @@ export class Session {
     const known = this.model.newestKnown
     const at = await this.streaming.strongTimestamp()
     if (at < known) {
-      this.world.violate('TS-1', `${this.name} got ${at} to read at, ${known} had been given out before it asked`)
+      this.world.violate(
+        'TS-1',
+        `${this.name} got ${at} to read at, ${known} had been given out before it asked`,
+      )
     }
     return at
   }
 
   /** All rows of the tables at one timestamp. Judged. */
-  async snapshot(tableIds: readonly number[], readAt: Timestamp): Promise<ReadonlyMap<number, readonly SeenRow[]>> {
+  async snapshot(
+    tableIds: readonly number[],
+    readAt: Timestamp,
+  ): Promise<ReadonlyMap<number, readonly SeenRow[]>> {
     const tables = new Map<number, SeenRow[]>()
     await Promise.all(
       tableIds.map(async (tableId) => {
         const { shardCount } = this.schemaOf(tableId)
         const parts = await Promise.all(
-          Array.from({ length: shardCount }, (_, shard) => this.scan({ tableId, shard, readAt, output: valueColumns })),
+          Array.from({ length: shardCount }, (_, shard) =>
+            this.scan({ tableId, shard, readAt, output: valueColumns }),
+          ),
         )
         tables.set(tableId, parts.flat())
       }),
@@ -129,7 +145,11 @@ export class Session {
   }
 
   /** By primary key. */
-  async find(tableId: number, ids: readonly number[], readAt: Timestamp): Promise<readonly Found[]> {
+  async find(
+    tableId: number,
+    ids: readonly number[],
+    readAt: Timestamp,
+  ): Promise<readonly Found[]> {
     const found: Found[] = []
     for (const id of new Set(ids)) {
       const shard = this.shardOf(tableId, id)
@@ -140,7 +160,11 @@ export class Session {
         output: valueColumns,
         keys: { indexOid: primaryKeyOf(tableId), values: [[int8Datum(id)]] },
       })
-      if (rows.length > 1) this.world.violate('KEY-1', `${this.name} finds key ${id} of ${tableId} ${rows.length} times at ${readAt}`)
+      if (rows.length > 1)
+        this.world.violate(
+          'KEY-1',
+          `${this.name} finds key ${id} of ${tableId} ${rows.length} times at ${readAt}`,
+        )
       for (const row of rows) found.push(this.known(tableId, row, shard, readAt))
     }
     return found
@@ -153,7 +177,10 @@ export class Session {
       throw new Error('unknown row')
     }
     if (version.by.status === 'aborted' || version.by.low >= readAt) {
-      this.world.violate('VIEW-1', `${this.name} at ${readAt} finds ${JSON.stringify(row)} too early`)
+      this.world.violate(
+        'VIEW-1',
+        `${this.name} at ${readAt} finds ${JSON.stringify(row)} too early`,
+      )
     }
     // What is built upon it is certainly later.
     version.by.high = Math.min(version.by.high, readAt)
@@ -162,7 +189,12 @@ export class Session {
   }
 
   /** The k nearest of the table, over all shards. */
-  async nearest(tableId: number, at: Float32Array, k: number, readAt: Timestamp): Promise<readonly SeenRow[]> {
+  async nearest(
+    tableId: number,
+    at: Float32Array,
+    k: number,
+    readAt: Timestamp,
+  ): Promise<readonly SeenRow[]> {
     const { shardCount } = this.schemaOf(tableId)
     const parts = await Promise.all(
       Array.from({ length: shardCount }, (_, shard) =>
@@ -185,7 +217,11 @@ export class Session {
     )
     return parts
       .flatMap(({ distances, rowIds, batch }) =>
-        rowsOf(batch).map((row, i) => ({ ...row, rowId: rowIds[i] ?? 0, distance: distances[i] ?? 0 })),
+        rowsOf(batch).map((row, i) => ({
+          ...row,
+          rowId: rowIds[i] ?? 0,
+          distance: distances[i] ?? 0,
+        })),
       )
       .sort((a, b) => a.distance - b.distance || a.rowId - b.rowId)
       .slice(0, k)
@@ -236,7 +272,10 @@ export class Session {
     deletes: readonly Found[],
     truncates: readonly number[],
   ): ChannelWrite[] {
-    const writes = new Map<string, { tableId: number; shard: number; deletes: number[]; rows: Row[] }>()
+    const writes = new Map<
+      string,
+      { tableId: number; shard: number; deletes: number[]; rows: Row[] }
+    >()
     const writeOf = (tableId: number, shard: number) => {
       const name = `${tableId}/${shard}`
       const write = writes.get(name) ?? { tableId, shard, deletes: [], rows: [] }
@@ -244,9 +283,11 @@ export class Session {
       return write
     }
     for (const row of rows) writeOf(row.tableId, this.shardOf(row.tableId, row.id)).rows.push(row)
-    for (const { version, shard, rowId } of deletes) writeOf(version.tableId, shard).deletes.push(rowId)
+    for (const { version, shard, rowId } of deletes)
+      writeOf(version.tableId, shard).deletes.push(rowId)
     for (const tableId of truncates) {
-      for (let shard = 0; shard < this.schemaOf(tableId).shardCount; shard += 1) writeOf(tableId, shard)
+      for (let shard = 0; shard < this.schemaOf(tableId).shardCount; shard += 1)
+        writeOf(tableId, shard)
     }
     return [...writes.values()].map((write) => ({
       tableId: write.tableId,
@@ -262,7 +303,10 @@ export class Session {
   }
 
   #spans(writes: readonly ChannelWrite[]): boolean {
-    return new Set(writes.map(({ tableId, shard }) => this.catalog.logChannelOf(tableId, shard))).size > 1
+    return (
+      new Set(writes.map(({ tableId, shard }) => this.catalog.logChannelOf(tableId, shard))).size >
+      1
+    )
   }
 }
 
@@ -270,14 +314,21 @@ export const valueColumns = [attnumOf.id, attnumOf.value, attnumOf.tag] as const
 
 /** Of a failed commit: whether it may have happened all the same. */
 export function isUnknown(error: unknown): boolean {
-  if (error instanceof StoreError || error instanceof UnreachableError) return error.outcome === 'indeterminate'
+  if (error instanceof StoreError || error instanceof UnreachableError)
+    return error.outcome === 'indeterminate'
   if (!(error instanceof DatabaseError)) return true
   const { cause } = error.fields
-  if (cause instanceof StoreError || cause instanceof UnreachableError) return cause.outcome === 'indeterminate'
+  if (cause instanceof StoreError || cause instanceof UnreachableError)
+    return cause.outcome === 'indeterminate'
   return (unclearStates as readonly string[]).includes(error.sqlState)
 }
 
-const unclearStates = [SqlState.adminShutdown, SqlState.ioError, SqlState.connectionFailure, '08007']
+const unclearStates = [
+  SqlState.adminShutdown,
+  SqlState.ioError,
+  SqlState.connectionFailure,
+  '08007',
+]
 
 /** Of an operation that does not matter to the model: it may be tried again. */
 export function isPassing(error: unknown): boolean {
@@ -292,9 +343,16 @@ const passingStates: readonly string[] = [
   SqlState.serializationFailure,
   SqlState.objectNotInPrerequisiteState,
   SqlState.queryCanceled,
+  SqlState.uniqueViolation,
+  // Written in the form of before a column was added.
+  SqlState.featureNotSupported,
 ]
 
-export function nearestOf(rows: readonly SeenRow[], at: Float32Array, k: number): readonly number[] {
+export function nearestOf(
+  rows: readonly SeenRow[],
+  at: Float32Array,
+  k: number,
+): readonly number[] {
   return rows
     .map((row) => ({ tag: row.tag, rowId: row.rowId, distance: distanceOf(row, at) }))
     .sort((a, b) => a.distance - b.distance || a.rowId - b.rowId)

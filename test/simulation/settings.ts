@@ -71,7 +71,7 @@ export function settingsFrom(random: Random): Settings {
     clockDriftMax: sometimes(0.5, () => random.between(0, 0.05)),
     operations: {
       transfer: weight(8),
-      name: weight(6),
+      rename: weight(6),
       family: weight(6),
       copyIn: weight(2),
       truncate: sometimes(0.4, () => 1),

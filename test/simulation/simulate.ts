@@ -3,14 +3,13 @@
  * what the model says.
  */
 import type { Timestamp } from '#base/timestamp.js'
-import { Cluster, type Proxy } from './cluster.js'
+import { Cluster, type ProxyPlace } from './cluster.js'
 import { Model } from './model.js'
-import { startTrouble } from './trouble.js'
-import { Random } from './random.js'
 import { type Catalog, Session } from './session.js'
 import { type Settings, settingsFrom } from './settings.js'
 import { tablesOf } from './tables.js'
-import { checkSnapshot, openAccounts, type OperationName, perform } from './workload.js'
+import { startTrouble } from './trouble.js'
+import { checkSnapshot, type OperationName, openAccounts, perform } from './workload.js'
 import { World } from './world.js'
 
 export interface SeedResult {
@@ -32,7 +31,11 @@ export async function simulate(seed: number, print?: (line: string) => void): Pr
   run.start()
   try {
     await world.run(settings.troubleMs + 2 * recoveryMs)
-    if (!run.isDone) world.violate('LIVE-1', `not everything is back ${recoveryMs} ms after the faults have stopped: ${run.phase}`)
+    if (!run.isDone)
+      world.violate(
+        'LIVE-1',
+        `not everything is back ${recoveryMs} ms after the faults have stopped: ${run.phase}`,
+      )
   } catch {
     // In world.violation.
   }
@@ -80,10 +83,10 @@ class Run {
     }
     this.#cluster.start()
   }
-  #waiting: Proxy[] = []
+  readonly #waiting: ProxyPlace[] = []
 
   /** Tables and accounts, before there is any trouble. */
-  async #open(proxy: Proxy): Promise<void> {
+  async #open(proxy: ProxyPlace): Promise<void> {
     const session = this.#session(proxy, 'opening')
     await this.#insist(async () => {
       for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
@@ -103,12 +106,12 @@ class Run {
     this.#world.stop()
   }
 
-  #attach(proxy: Proxy): void {
+  #attach(proxy: ProxyPlace): void {
     this.#world.spawn(this.#begin(proxy))
   }
 
   /** A proxy learns of the tables when it starts. */
-  async #begin(proxy: Proxy): Promise<void> {
+  async #begin(proxy: ProxyPlace): Promise<void> {
     await this.#insist(async () => {
       for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
     })
@@ -118,7 +121,7 @@ class Run {
     }
   }
 
-  #session({ process, streaming }: Proxy, name: string): Session {
+  #session({ process, streaming }: ProxyPlace, name: string): Session {
     const random = this.#world.random.fork()
     const session = new Session({
       name,
@@ -158,7 +161,15 @@ class Run {
     const world = this.#world
     await world.sleep(100)
     const session = await this.#aliveSession()
-    for (const operation of ['transfer', 'name', 'family', 'copyIn', 'note', 'maintain', 'search'] as const) {
+    for (const operation of [
+      'transfer',
+      'rename',
+      'family',
+      'copyIn',
+      'note',
+      'maintain',
+      'search',
+    ] as const) {
       this.phase = `recovery: ${operation}`
       while (!(await perform(session, operation))) await world.sleep(20)
     }

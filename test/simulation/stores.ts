@@ -5,11 +5,12 @@
  * be away for a while (refuses everything); a crash loses what the process had not synced to the log, but for some of the
  * oldest appends. What a store has acknowledged stays.
  */
+
+import { compareBytes } from '#storage/byte-order.js'
 import { type Fault, type FaultKind, type FaultSource, FaultyPath } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 import type { MetaStore } from '#storage/meta/meta.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
-import { compareBytes } from '#storage/byte-order.js'
 import { MemoryWal, MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
 import type { Wal, WalWriter } from '#storage/wal/wal.js'
 import { SimFiles } from './files.js'
@@ -117,8 +118,16 @@ function watchWal(wal: Wal, disks: Disks, world: World): Wal {
           const positions = await writer.append(payloads)
           const fence = world.fences.get(logChannel)
           const [first] = positions
-          if (fence !== undefined && first !== undefined && writer.term < fence.term && first >= fence.position) {
-            world.violate('WAL-3', `term ${writer.term} appended at ${first} of ${logChannel}, which term ${fence.term} owns`)
+          if (
+            fence !== undefined &&
+            first !== undefined &&
+            writer.term < fence.term &&
+            first >= fence.position
+          ) {
+            world.violate(
+              'WAL-3',
+              `term ${writer.term} appended at ${first} of ${logChannel}, which term ${fence.term} owns`,
+            )
           }
           return positions
         },
@@ -166,7 +175,8 @@ class SimObjects implements ObjectStore {
 
   async get(name: string): Promise<Uint8Array | undefined> {
     const found = await this.#path.read('objects.get', name, () => this.#disk.objects.get(name))
-    if (found === undefined && this.#disk.deleted.has(name)) this.#world.count('object read after delete')
+    if (found === undefined && this.#disk.deleted.has(name))
+      this.#world.count('object read after delete')
     return found?.slice()
   }
 

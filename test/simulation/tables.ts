@@ -56,7 +56,12 @@ function key(tableId: number, name: string, attnum: number, primary: boolean): K
 
 export const primaryKeyOf = (tableId: number): number => tableId + attnumOf.id
 
-function table(tableId: number, name: string, shardCount: number, more: Partial<TableSchema> = {}): TableSchema {
+function table(
+  tableId: number,
+  name: string,
+  shardCount: number,
+  more: Partial<TableSchema> = {},
+): TableSchema {
   return {
     tableId,
     incarnation: 1,
@@ -72,7 +77,14 @@ function table(tableId: number, name: string, shardCount: number, more: Partial<
 }
 
 const placeIndex = (tableId: number): TableSchema['vectorIndexes'] => [
-  { indexOid: tableId + 50, name: 'place', attnum: attnumOf.place, metric: 'l2', m: 8, efConstruction: 16 },
+  {
+    indexOid: tableId + 50,
+    name: 'place',
+    attnum: attnumOf.place,
+    metric: 'l2',
+    m: 8,
+    efConstruction: 16,
+  },
 ]
 
 export function tablesOf(shardCount: number): readonly TableSchema[] {
@@ -105,10 +117,10 @@ export function placeOf({ id, value }: Pick<Row, 'id' | 'value'>): Float32Array 
 
 /** Rows in the columns of the schema. */
 export function batchOf(schema: TableSchema, rows: readonly Row[]): ColumnBatch {
-  const int64 = (valueOf: (row: Row) => number): Column => ({
+  const int64 = (numberOf: (row: Row) => number): Column => ({
     kind: 'int64',
     length: rows.length,
-    values: BigInt64Array.from(rows, (row) => BigInt(valueOf(row))),
+    values: BigInt64Array.from(rows, (row) => BigInt(numberOf(row))),
   })
   const places = new Float32Array(rows.length * dimensions)
   rows.forEach((row, i) => {

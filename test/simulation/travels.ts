@@ -1,7 +1,8 @@
 /** How the methods of the nodes' contracts travel between processes. */
+
+import { timestampZero } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
-import { timestampZero } from '#base/timestamp.js'
 import type { Travels } from './network.js'
 
 export const streamingTravels: Travels<StreamingNode> = {

@@ -52,14 +52,18 @@ async function transfer(session: Session): Promise<void> {
 }
 
 /** Names are unique over all shards. */
-async function name(session: Session): Promise<void> {
+async function rename(session: Session): Promise<void> {
   const { random } = session
   const readAt = await session.strongTimestamp()
   const ids = [random.below(keyCount), random.below(keyCount)]
   const found = await session.find(namesId, ids, readAt)
-  const kind = random.choose({ add: 4, rename: 3, remove: 2 })
-  if (kind === 'add') {
-    const inserts = [...new Set(ids)].map((id) => ({ tableId: namesId, id, value: random.below(keyCount) }))
+  const kind = random.choose({ name: 4, rename: 3, remove: 2 })
+  if (kind === 'name') {
+    const inserts = [...new Set(ids)].map((id) => ({
+      tableId: namesId,
+      id,
+      value: random.below(keyCount),
+    }))
     await session.commit('name', { inserts, readAt })
     return
   }
@@ -78,7 +82,10 @@ async function family(session: Session): Promise<void> {
   const parent = random.below(keyCount / 2)
   const kind = random.choose({ parent: 3, child: 5, orphan: 3, leave: 2 })
   if (kind === 'parent') {
-    await session.commit('parent', { inserts: [{ tableId: parentsId, id: parent, value: 0 }], readAt })
+    await session.commit('parent', {
+      inserts: [{ tableId: parentsId, id: parent, value: 0 }],
+      readAt,
+    })
     return
   }
   if (kind === 'child') {
@@ -147,7 +154,11 @@ async function note(session: Session): Promise<void> {
   const readAt = await session.strongTimestamp()
   const ids = Array.from({ length: 1 + random.below(4) }, () => 1_000_000 + random.below(60))
   const found = await session.find(notesId, ids, readAt)
-  const inserts = [...new Set(ids)].map((id) => ({ tableId: notesId, id, value: random.below(1000) }))
+  const inserts = [...new Set(ids)].map((id) => ({
+    tableId: notesId,
+    id,
+    value: random.below(1000),
+  }))
   await session.commit('note', { deletes: found, inserts, readAt })
 }
 
@@ -173,18 +184,40 @@ export function checkSnapshot(
   const { world } = session
   const rowsOf = (tableId: number): readonly SeenRow[] => tables.get(tableId) ?? []
   for (const [tableId, rows] of tables) {
-    checkUnique(session, tableId, 'id', rows.map(({ id }) => id), readAt)
-    checkUnique(session, tableId, 'row id', rows.map(({ rowId }) => rowId), readAt)
+    checkUnique(
+      session,
+      tableId,
+      'id',
+      rows.map(({ id }) => id),
+      readAt,
+    )
+    checkUnique(
+      session,
+      tableId,
+      'row id',
+      rows.map(({ rowId }) => rowId),
+      readAt,
+    )
   }
-  checkUnique(session, namesId, 'name', rowsOf(namesId).map(({ value }) => value), readAt)
+  checkUnique(
+    session,
+    namesId,
+    'name',
+    rowsOf(namesId).map(({ value }) => value),
+    readAt,
+  )
   const parents = new Set(rowsOf(parentsId).map(({ id }) => id))
   for (const { id, value } of rowsOf(childrenId)) {
-    if (!parents.has(value)) world.violate('FK-1', `${session.name} at ${readAt}: child ${id} has no parent ${value}`)
+    if (!parents.has(value))
+      world.violate('FK-1', `${session.name} at ${readAt}: child ${id} has no parent ${value}`)
   }
   const accounts = rowsOf(accountsId)
   const total = accounts.reduce((sum, { value }) => sum + value, 0)
   if (accounts.length > 0 && (total !== bankTotal || accounts.length !== accountCount)) {
-    world.violate('BANK-1', `${session.name} at ${readAt}: ${accounts.length} accounts with ${total} in all, not ${bankTotal}`)
+    world.violate(
+      'BANK-1',
+      `${session.name} at ${readAt}: ${accounts.length} accounts with ${total} in all, not ${bankTotal}`,
+    )
   }
 }
 
@@ -197,8 +230,10 @@ function checkUnique(
 ): void {
   if (new Set(values).size === values.length) return
   const twice = values.find((value, i) => values.indexOf(value) !== i)
-  const name = what === 'row id' ? 'SEG-2' : 'KEY-1'
-  session.world.violate(name, `${session.name} at ${readAt}: ${what} ${twice} is twice in table ${tableId}`)
+  session.world.violate(
+    rename,
+    `${session.name} at ${readAt}: ${what} ${twice} is twice in table ${tableId}`,
+  )
 }
 
 /** The nearest rows are those of a plain loop over all rows at the same timestamp. */
@@ -224,7 +259,10 @@ async function search(session: Session): Promise<void> {
       .join(' ')
   const [wanted, got] = [distances(expected), distances(found.map(({ tag }) => tag))]
   if (wanted !== got) {
-    session.world.violate('TOPK-1', `${session.name} at ${readAt}: nearest in ${tableId} are ${wanted}, not ${got}`)
+    session.world.violate(
+      'TOPK-1',
+      `${session.name} at ${readAt}: nearest in ${tableId} are ${wanted}, not ${got}`,
+    )
   }
 }
 
@@ -247,7 +285,8 @@ async function readAdded(session: Session): Promise<void> {
   const fragment = { tableId: notesId, shard, readAt, output: [attnumOf.tag, attnumOf.added] }
   for await (const { batch } of session.streaming.scan(fragment, { signal: neverAborted })) {
     const [tag, added] = batch.columns
-    if (tag?.kind !== 'int64' || added?.kind !== 'int64') throw new Error('other columns than asked for')
+    if (tag?.kind !== 'int64' || added?.kind !== 'int64')
+      throw new Error('other columns than asked for')
     for (let row = 0; row < batch.rowCount; row += 1) {
       const [expected, found] = [Number(tag.values[row]), Number(added.values[row])]
       if (found !== expected && found !== 77) {
@@ -272,7 +311,7 @@ async function maintain(session: Session): Promise<void> {
 
 export const operations = {
   transfer,
-  name,
+  rename,
   family,
   copyIn,
   truncate,

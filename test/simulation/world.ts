@@ -32,6 +32,8 @@ export class World {
   readonly random: Random
   readonly trace: Trace
   nowMs = 0
+  /** The newest that a coordinator has handed out. */
+  newestTimestamp = 0
   /** By log channel: who owns it, and the log's end when it took over. */
   readonly fences = new Map<string, { readonly term: number; readonly position: number }>()
   /** The first one stops the run. */

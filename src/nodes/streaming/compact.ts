@@ -3,10 +3,12 @@
  *
  * 1. Write their deletes down, so that the inputs' objects say everything up to a log position.
  * 2. The data node merges, and builds the indexes that the table has: searches never fall back to scanning.
- * 3. The coordinator records the new segment instead of the inputs; the query node loads it.
+ * 3. The query node loads it; the coordinator records it instead of the inputs.
  * 4. In one step: deletes that came since 1 are passed on, the view switches (SEG-2); inputs are released when unread.
  *
- * Crash: before 3 nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log.
+ * Failure: nothing that may fail lies between recording and switching, so that what is recorded is what the view has. Otherwise
+ * the inputs would be merged again, beside the segment on record.
+ * Crash: before the record nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log.
  */
 import type { Context } from '#base/context.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
@@ -16,6 +18,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { recordSegments } from '#nodes/streaming/record-segments.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
@@ -53,7 +56,9 @@ export async function compactGroup(
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
   const allDropped = inputs.every((entry, i) => isWhollyIn(entry.manifest, dropped[i]))
   const manifest = allDropped ? undefined : await merge(state, schema, inputs, dropped, context)
-  await state.switching.run(() => replace(state, channel, inputs, dropped, manifest, schema, since))
+  await state.switching.run(() =>
+    replace(state, channel, inputs, dropped, manifest, schema, since, context),
+  )
 }
 
 function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
@@ -102,16 +107,25 @@ async function replace(
   manifest: SegmentManifest | undefined,
   schema: TableSchema,
   since: number,
+  context: Context,
 ): Promise<void> {
-  const present = inputs.every((input) => channel.view.sealed.includes(input))
-  // Truncated or dropped meanwhile: what was merged is garbage.
-  if (channel.dropped || !present || inputs.some(isTruncated)) return
-  await state.coordinator.switchSegments({
-    add: manifest === undefined ? [] : [manifest],
-    remove: inputs.map(({ segmentId }) => segmentId),
-    checkpoints: new Map(),
-  })
+  if (!isReplaceable(channel, inputs)) return
   if (manifest !== undefined) await state.queryNode.load(manifest, schema)
+  let isRecorded = false
+  try {
+    if (!isReplaceable(channel, inputs)) return
+    const change = {
+      add: manifest === undefined ? [] : [manifest],
+      remove: inputs.map(({ segmentId }) => segmentId),
+      checkpoints: new Map<string, number>(),
+    }
+    await recordSegments(state, change, context)
+    isRecorded = true
+  } finally {
+    if (!isRecorded && manifest !== undefined) {
+      state.queryNode.release(manifest.segmentId).catch(() => {})
+    }
+  }
   const entry = manifest && entryOf(state, manifest, inputs, dropped, since)
   const { growing, sealed } = channel.view
   const others = sealed.filter((candidate) => !inputs.includes(candidate))
@@ -120,6 +134,12 @@ async function replace(
   channel.switchView(growing, next, () => {
     for (const { segmentId } of inputs) state.queryNode.release(segmentId).catch(() => {})
   })
+}
+
+/** Truncated or dropped meanwhile: what was merged is garbage. */
+function isReplaceable(channel: Channel, inputs: readonly SealedEntry[]): boolean {
+  const present = inputs.every((input) => channel.view.sealed.includes(input))
+  return present && !channel.dropped && !inputs.some(isTruncated)
 }
 
 /** All deletes of the inputs but of dropped rows. Which of them the objects hold is not told apart: all are passed on. */
