@@ -231,7 +231,7 @@ function checkUnique(
   if (new Set(values).size === values.length) return
   const twice = values.find((value, i) => values.indexOf(value) !== i)
   session.world.violate(
-    rename,
+    what === 'row id' ? 'SEG-2' : 'KEY-1',
     `${session.name} at ${readAt}: ${what} ${twice} is twice in table ${tableId}`,
   )
 }
