@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
-import type { Config } from '#config.js'
+import { type Config, ConfigError } from '#config.js'
 import { native } from '#engine/index/native.js'
 import { openHttpServer } from '#net/http/server.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
@@ -46,7 +46,8 @@ export interface StandaloneEvents {
 
 const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
 const drainDeadlineMs = 10_000
-const firstLogChannel = 'log-0'
+/** In the meta store: fixed when the database is made. */
+const logChannelsSetting = 'cluster/log-channels'
 
 /**
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
@@ -59,6 +60,11 @@ export async function assembleStandalone(
   const runtime = systemRuntime
   const stores = await openStores(config, runtime)
   const coordinator = await openCoordinator({ meta: stores.meta, runtime })
+  const logChannelCount = await fixLogChannelCount(config, coordinator).catch(async (error) => {
+    await coordinator.stop()
+    await stores.close()
+    throw error
+  })
   const ddlLog = await coordinator.ddlLog()
   // The catalog starts in its worker while the log is replayed here.
   const openingPostgres = openPostgres({
@@ -67,12 +73,13 @@ export async function assembleStandalone(
     evaluatorCount: config.evaluators,
   })
   openingPostgres.catch(() => {})
-  const engine = await openEngine(config, stores, coordinator, events)
+  const logChannels = Array.from({ length: logChannelCount }, (_, i) => `log-${i}`)
+  const engine = await openEngine(config, stores, coordinator, logChannels, events)
   const postgres = await openingPostgres
-  await settleRecoveredDdl(ddlLog.length, engine.streaming, coordinator, postgres)
+  await settleRecoveredDdl(ddlLog.length, [...engine.nodes.values()], coordinator, postgres)
   const streaming = openDistributedStreaming({
-    nodes: new Map([[firstLogChannel, engine.streaming]]),
-    logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, 1),
+    nodes: engine.nodes,
+    logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, logChannelCount),
     oracle: coordinator,
     runtime,
   })
@@ -81,6 +88,7 @@ export async function assembleStandalone(
     streaming,
     coordinator,
     runtime,
+    retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
   })
   const listeners = await listen(config, proxy, events)
@@ -120,11 +128,12 @@ async function openStores(config: Config, runtime: Runtime) {
 
 type Stores = Awaited<ReturnType<typeof openStores>>
 
-/** Query, data and streaming node; the last replays the log. */
+/** Query and data node, and a streaming node per log channel, which replays it. */
 async function openEngine(
   config: Config,
   { wal, objects }: Stores,
   coordinator: Coordinator,
+  logChannels: readonly string[],
   events: StandaloneEvents,
 ) {
   const runtime = systemRuntime
@@ -137,44 +146,76 @@ async function openEngine(
     threads: config.threads,
     verifyChecksums: false,
   })
-  const streaming = await openReopeningStreamingNode({
-    wal,
-    logChannel: firstLogChannel,
-    coordinator,
-    queryNode,
-    dataNode,
-    native,
-    runtime,
-    limits: { segmentBytesMax: config.sealBytes },
-    onBackgroundError: (error) => events.retry('background work failed and is tried again', error),
-    onFailure: events.fatal,
-  })
+  const nodes = new Map<string, LocalStreamingNode>()
+  for (const logChannel of logChannels) {
+    const node = await openReopeningStreamingNode({
+      wal,
+      logChannel,
+      logChannelCount: logChannels.length,
+      coordinator,
+      queryNode,
+      dataNode,
+      native,
+      runtime,
+      limits: { segmentBytesMax: config.sealBytes, retentionMs: config.retention },
+      onBackgroundError: (error) =>
+        events.retry('background work failed and is tried again', error),
+      onFailure: events.fatal,
+    })
+    nodes.set(logChannel, node)
+  }
   return {
-    streaming,
+    nodes,
     async stop() {
-      await streaming.stop()
+      await Promise.all([...nodes.values()].map((node) => node.stop()))
       await queryNode.stop()
       await dataNode.stop()
     },
   }
 }
 
+/** @throws ConfigError when the database was made with another number: its rows lie where that says */
+async function fixLogChannelCount(
+  { logChannels }: Config,
+  coordinator: Coordinator,
+): Promise<number> {
+  const stored = await coordinator.getSetting(logChannelsSetting)
+  // A database of before the setting was kept has one.
+  const isNew = stored === undefined && (await coordinator.ddlLog()).length === 0
+  const count = stored === undefined ? 1 : Number(new TextDecoder().decode(stored))
+  if (isNew) {
+    const wanted = logChannels ?? 1
+    await coordinator.putSetting(logChannelsSetting, new TextEncoder().encode(String(wanted)))
+    return wanted
+  }
+  if (logChannels !== undefined && logChannels !== count) {
+    throw new ConfigError(
+      `--log-channels: this database was made with ${count}, which cannot be changed; leave the setting out, or copy ` +
+        'the data into a database that is started with another number',
+    )
+  }
+  return count
+}
+
 /** DDL whose commit is in the log but did not reach the coordinator's DDL log before the process ended. */
 async function settleRecoveredDdl(
   loggedCount: number,
-  streaming: LocalStreamingNode,
+  nodes: readonly LocalStreamingNode[],
   coordinator: Coordinator,
   postgres: Postgres,
 ): Promise<void> {
   let version = loggedCount
-  for (const { timestamp, ddl } of streaming.recoveredDdl) {
+  const recovered = nodes
+    .flatMap((node) => node.recoveredDdl.map((entry) => ({ ...entry, node })))
+    .sort((a, b) => a.timestamp - b.timestamp)
+  for (const { timestamp, ddl, node } of recovered) {
     const batch = decodeDdlBatch(ddl)
     if (batch.version === version) {
       await coordinator.appendDdl(version, batch.entries)
       await postgres.applyDdl(batch.entries.map(decodeDdl))
       version += batch.entries.length
     }
-    await streaming.settleDdl(timestamp)
+    await node.settleDdl(timestamp)
   }
 }
 

@@ -47,6 +47,20 @@ function text(defaultText: string, placeholder: string, meaning: string): Settin
   })
 }
 
+function optionalInteger(
+  min: number,
+  max: number,
+  described: Described,
+): Setting<number | undefined> {
+  return {
+    defaultText: undefined,
+    placeholder: 'N',
+    hasFlag: true,
+    ...described,
+    parse: integer('', min, max, '').parse,
+  }
+}
+
 function optionalText(placeholder: string, described: Described): Setting<string | undefined> {
   const parse = (given: string) => (given === '' ? undefined : given)
   return { defaultText: undefined, placeholder, hasFlag: true, ...described, parse }
@@ -107,6 +121,30 @@ function choice<const T extends string>(
   })
 }
 
+const durationUnits: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
+
+/** Milliseconds, as PostgreSQL writes them: 500ms, 60s, 5min, 2h, 1d. */
+function duration(
+  defaultText: string,
+  minMs: number,
+  maxMs: number,
+  meaning: string,
+): Setting<number> {
+  return setting(defaultText, 'TIME', { meaning }, (given) => {
+    const [, digits = '', unit = ''] = /^(\d+)\s*(ms|s|min|h|d)$/.exec(given) ?? []
+    const value = Number(digits) * (durationUnits[unit] ?? 0)
+    if (digits === '') throw new ConfigError(`"${given}" is not a time such as 60s, 5min or 2h`)
+    if (value >= minMs && value <= maxMs) return value
+    throw new ConfigError(`${given} is not from ${minMs / 1000}s to ${maxMs / 86_400_000}d`)
+  })
+}
+
 /** What defaults depend on. */
 export interface Machine {
   readonly processorCount: number
@@ -157,6 +195,16 @@ function settingsFor(machine: Machine) {
       '512MB',
       2 ** 20,
       'a growing segment is sealed, flushed and indexed at this size',
+    ),
+    logChannels: optionalInteger(1, 64, {
+      meaning:
+        'logs that the shards of tables are spread over; fixed when the database is made (then 1 unless given)',
+    }),
+    retention: duration(
+      '60s',
+      1000,
+      30 * 86_400_000,
+      'how long deleted rows stay readable for SET elanus.read_time',
     ),
   } as const satisfies Record<string, Setting<unknown>>
 }

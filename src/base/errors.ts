@@ -51,6 +51,7 @@ export const SqlState = {
   adminShutdown: '57P01',
   cannotConnectNow: '57P03',
   ioError: '58030',
+  snapshotTooOld: '72000',
   internalError: 'XX000',
   dataCorrupted: 'XX001',
 } as const

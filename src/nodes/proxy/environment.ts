@@ -18,6 +18,7 @@ export interface ProxyEnvironment {
   readonly streaming: DistributedStreaming
   readonly coordinator: Coordinator
   readonly runtime: Runtime
+  readonly retentionMs: number
   readonly live: LiveTables
   readonly plans: PlanCache
   readonly sequences: Sequences

@@ -32,6 +32,8 @@ export interface ProxyOptions {
   readonly streaming: DistributedStreaming
   readonly coordinator: Coordinator
   readonly runtime: Runtime
+  /** How far back a read may go: what the streaming nodes keep. */
+  readonly retentionMs: number
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
   readonly createUnknownUsers: boolean
 }
@@ -42,6 +44,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     streaming: options.streaming,
     coordinator: options.coordinator,
     runtime: options.runtime,
+    retentionMs: options.retentionMs,
     live: await openLiveTables(options.postgres),
     plans: new PlanCache(),
     sequences: new Sequences(options.coordinator),

@@ -8,6 +8,7 @@
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import { rowIdsOfShard } from '#engine/columnar/row-id.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
@@ -20,30 +21,31 @@ import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.
 import type { ChannelWrite } from '#nodes/streaming/contract.js'
 import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
 
-/** @throws DatabaseError 23505, 23503, 40001, 53100, 58030 …: nothing of the transaction has happened then */
+/** @returns when it happened; zero when it changed no rows. @throws DatabaseError 23505, 23503, 40001, 53100, 58030 …: nothing of the transaction has happened then */
 export async function commitTransaction(
   transaction: Transaction,
   environment: ProxyEnvironment,
   context: Context,
   processId: number,
-): Promise<void> {
-  if (!transaction.isDirty) return
+): Promise<Timestamp> {
+  if (!transaction.isDirty) return timestampZero
   const { catalogChanges, postgres } = environment
   const before = postgres.catalog()
   const after = transaction.catalog ?? before
   if (transaction.pendingDdl.length === 0) {
-    await commitChanges(transaction, before, after, environment, context)
-    return
+    return await commitChanges(transaction, before, after, environment, context)
   }
+  let committedAt: Timestamp
   catalogChanges.begin()
   try {
-    await commitChanges(transaction, before, after, environment, context)
+    committedAt = await commitChanges(transaction, before, after, environment, context)
   } finally {
     catalogChanges.end()
   }
   // The catalog has the index now: building it may take minutes, in which others may change the catalog, too.
   transaction.releaseDdlLock()
   await buildNewIndexes(before, after, environment, context, processId)
+  return committedAt
 }
 
 async function commitChanges(
@@ -52,15 +54,16 @@ async function commitChanges(
   after: CatalogSnapshot,
   environment: ProxyEnvironment,
   context: Context,
-): Promise<void> {
+): Promise<Timestamp> {
   const { streaming, coordinator, postgres } = environment
+  let committedAt = timestampZero
   const hasDdl = transaction.pendingDdl.length > 0
   if (hasDdl) await putTables(before, after, environment)
   const writes = channelWrites(transaction, after, environment.runtime.random)
   const entries = transaction.pendingDdl.map(encodeDdl)
   if (writes.length > 0 || transaction.staged.length > 0) {
     const staged = transaction.staged.map(({ rows }) => rows)
-    await streaming
+    const result = await streaming
       .commit(
         {
           writes,
@@ -74,6 +77,7 @@ async function commitChanges(
       .catch((error: unknown) => {
         throw conflictErrorOf(error, after)
       })
+    committedAt = result.timestamp
   }
   for (const [role, verifier] of transaction.passwords) {
     await coordinator.putSetting(
@@ -81,7 +85,7 @@ async function commitChanges(
       verifier === undefined ? undefined : encoder.encode(verifier),
     )
   }
-  if (!hasDdl) return
+  if (!hasDdl) return committedAt
   if (!(await coordinator.appendDdl(before.version, entries))) {
     throw new DatabaseError(
       SqlState.serializationFailure,
@@ -93,6 +97,7 @@ async function commitChanges(
   for (const table of before.tables.values()) {
     if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
   }
+  return committedAt
 }
 
 async function putTables(

@@ -1,4 +1,5 @@
 import type { Context } from '#base/context.js'
+import type { Timestamp } from '#base/timestamp.js'
 import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { SequenceState } from '#postgres/contract.js'
@@ -16,6 +17,8 @@ export interface SessionMemory {
   readonly statements: Map<string, PreparedStatement>
   /** Portals of Bind and cursors of DECLARE likewise. */
   readonly portals: Map<string, Portal>
+  /** The newest timestamp at which it has written or read: what consistency level session must see. */
+  lastSeen: Timestamp
   readonly listening: Set<string>
   /** Identity of the session as a holder of advisory locks. */
   readonly owner: object

@@ -8,6 +8,7 @@
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import { timestampZero } from '#base/timestamp.js'
 import type { TransactionStatus } from '#net/pgwire/backend.js'
 import type {
   BindMessage,
@@ -84,6 +85,7 @@ export class ProxySession implements Session {
       initialSettings: initial,
       statements: new Map(),
       portals: new Map(),
+      lastSeen: timestampZero,
       listening,
       owner: this,
       control: {
@@ -141,7 +143,14 @@ export class ProxySession implements Session {
     const before =
       transaction.pendingDdl.length > 0 ? this.#environment.postgres.catalog() : undefined
     try {
-      await commitTransaction(transaction, this.#environment, context, this.#memory.processId)
+      const { processId } = this.#memory
+      const committedAt = await commitTransaction(
+        transaction,
+        this.#environment,
+        context,
+        processId,
+      )
+      if (committedAt > this.#memory.lastSeen) this.#memory.lastSeen = committedAt
     } catch (error) {
       await this.#rollback()
       throw error
@@ -246,6 +255,8 @@ export class ProxySession implements Session {
     if (this.#transaction.kind === 'implicit' && this.#transaction.isUntouched)
       this.#transaction.startMs = nowMs
     this.#running = { sql: bound.sql, active: true, startedMs: nowMs }
+    // Reads in the past: nothing can be changed there. Stays so until the transaction ends.
+    if (this.#settings.get('elanus.read_time') !== '') this.#transaction.readOnly = true
     const execution = this.#execution(parsed, bound, out, context)
     return runStatement(execution).catch(async (error: unknown) => {
       if (!mayRunAgain.has(parsed.kind)) throw error

@@ -29,6 +29,10 @@ const nativeSettings: ReadonlyMap<string, NativeSetting> = new Map<string, Nativ
     'elanus.consistency',
     { fallback: 'strong', choices: ['strong', 'bounded', 'session', 'eventual'] },
   ],
+  // Milliseconds that consistency level bounded may lag behind.
+  ['elanus.bounded_staleness', { fallback: '5000', range: [0, 86_400_000] }],
+  // Judged by read-time.ts.
+  ['elanus.read_time', { fallback: '' }],
 ])
 
 /** Settings whose changes are told to the client (ParameterStatus), with the spelling PostgreSQL uses. */

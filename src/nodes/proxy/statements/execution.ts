@@ -5,6 +5,7 @@ import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import type { Settings } from '#nodes/proxy/session/settings.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
+import { checkRetained, newReadTimestamp } from '#nodes/proxy/statements/read-time.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 import type { BoundStatement, CatalogSnapshot } from '#postgres/contract.js'
 
@@ -31,12 +32,24 @@ export interface Execution {
 
 /** READ COMMITTED: one timestamp for all reads of the statement; REPEATABLE READ and up: one for the transaction. */
 export async function chooseReadTimestamp(execution: Execution): Promise<Timestamp> {
+  const { transaction, snapshot } = execution
+  if (transaction.snapshotAt !== undefined) {
+    checkRetained(transaction.snapshotAt, execution)
+    return transaction.snapshotAt
+  }
+  if (snapshot.at !== undefined) return snapshot.at
+  const chosen = await newReadTimestamp(execution)
+  if (keepsSnapshot(transaction)) transaction.snapshotAt ??= chosen
+  snapshot.at ??= transaction.snapshotAt ?? chosen
+  return snapshot.at
+}
+
+/** For statements that change or lock rows: whatever the consistency level, they must find the rows as they are. */
+export async function chooseWriteTimestamp(execution: Execution): Promise<Timestamp> {
   const { transaction, environment, snapshot } = execution
   if (transaction.snapshotAt !== undefined) return transaction.snapshotAt
-  if (snapshot.at !== undefined) return snapshot.at
-  const newest = await environment.streaming.strongTimestamp()
-  if (keepsSnapshot(transaction)) transaction.snapshotAt ??= newest
-  snapshot.at ??= transaction.snapshotAt ?? newest
+  snapshot.at = await environment.streaming.strongTimestamp()
+  if (keepsSnapshot(transaction)) transaction.snapshotAt = snapshot.at
   return snapshot.at
 }
 

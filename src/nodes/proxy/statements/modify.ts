@@ -24,7 +24,7 @@ import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import {
-  chooseReadTimestamp,
+  chooseWriteTimestamp,
   type Execution,
   renewSnapshot,
 } from '#nodes/proxy/statements/execution.js'
@@ -130,7 +130,7 @@ async function runOnce(
   targets: readonly TableInfo[],
   capture: readonly TableInfo[],
 ): Promise<EvaluationResult | undefined> {
-  const readAt = await chooseReadTimestamp(execution)
+  const readAt = await chooseWriteTimestamp(execution)
   const rows = [...(await loadTables(execution, scans, values, readAt))]
   // An upsert may meet rows that the transaction itself has written.
   if (isUpsert(execution)) {

@@ -18,6 +18,7 @@ import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import { evaluateValues, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { readTimeSql } from '#nodes/proxy/statements/read-time.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { SessionSettings } from '#postgres/contract.js'
@@ -81,7 +82,9 @@ export async function setSetting(
     return
   }
   const canonical = isNativeSetting(name)
-    ? judgeNativeSetting(name, value)
+    ? name === 'elanus.read_time'
+      ? await judgeReadTime(execution, value)
+      : judgeNativeSetting(name, value)
     : await judge(execution, name, value)
   settings.set(name, canonical, local)
 }
@@ -107,6 +110,33 @@ async function setRole(
 /** PostgreSQL's verdict and spelling. @throws 42704, 22023, 55P02 as it raises them */
 async function judge(execution: Execution, name: string, value: string): Promise<string> {
   return judgeSetting(execution.environment, execution.settings.session(), name, value)
+}
+
+/** @throws 22007, 22023 */
+async function judgeReadTime(execution: Execution, value: string): Promise<string> {
+  if (value.trim() === '') return ''
+  const result = await execution.environment.postgres.catalogQuery(
+    evaluationOf(
+      execution,
+      {
+        sql: readTimeSql(value),
+        parameterTypes: [textType],
+        parameters: [encoder.encode(value)],
+        parameterFormats: [],
+        resultFormats: [],
+      },
+      [],
+    ),
+    execution.context,
+  )
+  const [row] = [...dataRows(result)]
+  const canonical = decoder.decode(row?.[0] ?? new Uint8Array())
+  if (/^(-[1-9]\d*us|\d{4}-.*\+00)$/.test(canonical)) return canonical
+  throw new DatabaseError(
+    SqlState.invalidParameterValue,
+    `invalid value for parameter "elanus.read_time": "${value}"`,
+    { hint: "Give a time stamp, or an interval back from now, such as '-10 s'." },
+  )
 }
 
 export async function judgeSetting(
@@ -138,7 +168,9 @@ export async function judgeSetting(
 }
 
 async function resetSetting(execution: Execution, name: string, local: boolean): Promise<void> {
-  if (isNativeSetting(name)) judgeNativeSetting(name, execution.settings.get(name) ?? '')
+  if (isNativeSetting(name) && name !== 'elanus.read_time') {
+    judgeNativeSetting(name, execution.settings.get(name) ?? '')
+  }
   execution.settings.set(name, execution.memory.initialSettings.get(name), local)
   // The client must hear of the default it is back to.
   const reported = await showValue(execution, name)
