@@ -45,6 +45,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("aggregate", Napi::Function::New<Guarded<Aggregate>>(env, "aggregate"));
   exports.Set("distance", Napi::Function::New<Guarded<Distance>>(env, "distance"));
   exports.Set("mapFile", Napi::Function::New<Guarded<MapFile>>(env, "mapFile"));
+  exports.Set("releasePages", Napi::Function::New<Guarded<ReleasePages>>(env, "releasePages"));
 #ifdef ELANUS_CODECS
   InitCodecs(env, exports);
 #endif

@@ -1,4 +1,4 @@
-// Calls that hand rows back: filter, top; and the index's life: build, load; distance; mapFile.
+// Calls that hand rows back: filter, top; and the index's life: build, load; distance; mapFile, releasePages.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <mutex>
+#include <unordered_map>
 
 #include "pool.h"
 #include "request.h"
@@ -194,14 +196,19 @@ class BuildJob final : public Job {
 
 class LoadJob final : public Job {
  public:
-  explicit LoadJob(std::string path) : path_(std::move(path)) {}
-  void Run() override { index_ = HnswIndex::Load(path_); }
+  LoadJob(std::string path, bool verify) : path_(std::move(path)), verify_(verify) {}
+  void Run() override { index_ = HnswIndex::Load(path_, verify_); }
   Napi::Value Complete(Napi::Env env) override { return IndexObject::New(env, std::move(index_)); }
 
  private:
   std::string path_;
+  bool verify_;
   std::shared_ptr<const HnswIndex> index_;
 };
+
+/** What MapFile has mapped, by address: only that may be told to give its pages back, other memory would be wiped. */
+std::mutex mapped_mutex;
+std::unordered_map<void*, size_t> mapped_files;
 
 }  // namespace
 
@@ -316,7 +323,8 @@ Napi::Value BuildHnsw(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value LoadHnsw(const Napi::CallbackInfo& info) {
-  return Submit(info.Env(), std::make_unique<LoadJob>(StringOf(info[0], "path")));
+  bool verify = IsMissing(info[1]) || BooleanOf(info[1], "verify");
+  return Submit(info.Env(), std::make_unique<LoadJob>(StringOf(info[0], "path"), verify));
 }
 
 Napi::Value Distance(const Napi::CallbackInfo& info) {
@@ -357,7 +365,27 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
     throw error;
   }
   close(fd);
-  return Napi::ArrayBuffer::New(env, data, size, [size](Napi::Env, void* mapped) { munmap(mapped, size); });
+  {
+    std::lock_guard lock(mapped_mutex);
+    mapped_files[data] = size;
+  }
+  return Napi::ArrayBuffer::New(env, data, size, [size](Napi::Env, void* mapped) {
+    {
+      std::lock_guard lock(mapped_mutex);
+      mapped_files.erase(mapped);
+    }
+    munmap(mapped, size);
+  });
+}
+
+Napi::Value ReleasePages(const Napi::CallbackInfo& info) {
+  if (!info[0].IsArrayBuffer()) throw Napi::TypeError::New(info.Env(), "buffer must be an ArrayBuffer");
+  void* data = info[0].As<Napi::ArrayBuffer>().Data();
+  std::lock_guard lock(mapped_mutex);
+  auto found = mapped_files.find(data);
+  // The file's bytes come back when they are read again: nobody has written to the private copy.
+  if (found != mapped_files.end()) madvise(data, found->second, MADV_DONTNEED);
+  return info.Env().Undefined();
 }
 
 }  // namespace elanus

@@ -40,5 +40,6 @@ Napi::Value BuildHnsw(const Napi::CallbackInfo& info);
 Napi::Value LoadHnsw(const Napi::CallbackInfo& info);
 Napi::Value Distance(const Napi::CallbackInfo& info);
 Napi::Value MapFile(const Napi::CallbackInfo& info);
+Napi::Value ReleasePages(const Napi::CallbackInfo& info);
 
 }  // namespace elanus

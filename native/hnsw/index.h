@@ -62,7 +62,8 @@ class HnswIndex {
  public:
   /** Takes a block whose header and section bounds hold. @throws NativeError XX001 when they do not. */
   explicit HnswIndex(std::unique_ptr<Block> block);
-  static std::shared_ptr<HnswIndex> Load(const std::string& path);
+  /** `verify`: reads all of it and compares checksums; without, pages come when they are touched. */
+  static std::shared_ptr<HnswIndex> Load(const std::string& path, bool verify);
   void Save(const std::string& path) const;
 
   const HnswHeader& header() const { return *reinterpret_cast<const HnswHeader*>(block_->data()); }

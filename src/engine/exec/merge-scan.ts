@@ -64,6 +64,8 @@ async function* mergeOrdered(
   const order = orderOf(orderBy, output)
   const cursors: Cursor[] = []
   const starting = scans.map((scan) => ({ scan, next: scan.next() }))
+  // When several fail (a cancel), one of them is told.
+  for (const { next } of starting) next.catch(() => {})
   for (const { scan, next } of starting) {
     const cursor = new Cursor(scan)
     if (cursor.take(await next, segments)) cursors.push(cursor)

@@ -201,8 +201,11 @@ export interface Native {
   readonly simd: string
   createSegment(): NativeSegment
   buildHnsw(options: BuildHnswOptions): Promise<NativeIndex>
-  /** Maps the file; pages are read when touched. @throws when version or checksum is wrong (XX001). */
-  loadHnsw(path: string): Promise<NativeIndex>
+  /**
+   * Maps the file. All of it is read and compared with its checksums, unless `verify` is false: then pages are read when
+   * they are touched. @throws when version or a checksum is wrong (XX001)
+   */
+  loadHnsw(path: string, verify?: boolean): Promise<NativeIndex>
   search(request: SearchRequest): Promise<SearchResult>
   filter(request: FilterRequest): Promise<FilterResult>
   top(request: TopRequest): Promise<TopResult>
@@ -211,6 +214,11 @@ export interface Native {
   distance(metric: Metric, a: Float32Array, b: Float32Array): number
   /** Maps a file read-only: the ArrayBuffer lives until collected. */
   mapFile(path: string): ArrayBuffer
+  /**
+   * The pages of a mapped file that are in memory are given back; they come again when they are read. Other buffers are left
+   * alone.
+   */
+  releasePages(buffer: ArrayBuffer): void
   /** '[1,2.5,-3]' → floats. @throws {code: sqlState, message} with pgvector's words (22P02, 22000, 22003). */
   parseVector(text: Uint8Array, dimensions: number): Float32Array
   /** Floats → pgvector's text form, PostgreSQL's shortest float4 digits. */

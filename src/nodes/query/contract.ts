@@ -17,8 +17,12 @@ import type {
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
 export interface QueryNode {
-  /** Makes the segment searchable; with a newer manifest of a loaded one (index built) switches to it in one step. */
-  load(manifest: SegmentManifest, schema: TableSchema): Promise<void>
+  /**
+   * Makes the segment searchable; with a newer manifest of a loaded one (index built) switches to it in one step. Which of the
+   * segments are in memory is this node's business: reads bring back what is not.
+   * @param when `now` (the default): in memory when it resolves, if there is room; `when read`: nothing is waited for
+   */
+  load(manifest: SegmentManifest, schema: TableSchema, when?: 'now' | 'when read'): Promise<void>
   /** Nobody finds the segment from now on; resolves when the reads inside are done and its memory is given back. */
   release(segmentId: number): Promise<void>
   /** Columns or keys changed: what older segments lack reads as ColumnSchema.missing. */
@@ -30,7 +34,8 @@ export interface QueryNode {
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void
   /**
    * Reads name their segments; all are entered at once and stay as they are until the read is done, whatever is switched or
-   * released meanwhile. @throws 55000 when one is not loaded
+   * released meanwhile. If they take more memory than the node may use, they are visited some at a time.
+   * @throws 55000 when one is not loaded
    */
   search(
     segmentIds: readonly number[],
@@ -47,5 +52,21 @@ export interface QueryNode {
     fragment: AggregateFragment,
     context: Context,
   ): Promise<AggregatePart>
+  /** What is in memory, and what it may be. */
+  memory(): QueryMemory
   stop(): Promise<void>
+}
+
+export interface QueryMemory {
+  readonly budgetBytes: number
+  /** Mapped files in full, whether or not every page of them was touched, and what is made beside them. */
+  readonly usedBytes: number
+  readonly segmentCount: number
+  /** Segments in memory. */
+  readonly residentCount: number
+  /** Reads that wait for room. */
+  readonly waitingCount: number
+  /** Since the start. */
+  readonly loads: number
+  readonly evictions: number
 }

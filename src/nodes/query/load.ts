@@ -1,11 +1,12 @@
 /**
- * Makes a segment searchable.
+ * Brings a segment into memory.
  *
  * 1. Map the data object, read the deletes, load the index objects; nothing is visible yet. 2. In one step: deletes in,
- * indexes attached, segment listed. A newer manifest of a segment that is here: the same, but only what is new is loaded,
- * and readers inside go on with what they have.
+ * indexes attached. If the manifest moved on meanwhile (an index was built), what is new is loaded too. A newer manifest of a
+ * segment that is here: the same, but only what is new is loaded, and readers inside go on with what they have.
+ *
+ * Index files are compared with their checksums the first time only: an evicted segment comes back by mapping.
  */
-import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Native } from '#engine/index/native.js'
 import {
   loadDeletes,
@@ -15,6 +16,7 @@ import {
 } from '#engine/segment/load-sealed.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { DeletedRows } from '#engine/segment/write-sealed.js'
+import type { KnownSegment } from '#nodes/query/known-segment.js'
 import { type LoadedIndex, LoadedSegment } from '#nodes/query/loaded-segment.js'
 
 export interface Loading {
@@ -22,46 +24,72 @@ export interface Loading {
   readonly loader: SegmentLoader
 }
 
-export async function loadSegment(
-  loading: Loading,
-  manifest: SegmentManifest,
-  schema: TableSchema,
-): Promise<LoadedSegment> {
+export async function loadSegment(loading: Loading, known: KnownSegment): Promise<LoadedSegment> {
   const { native, loader } = loading
-  const data = await loadSealedData(loader, manifest)
+  const { manifest, verified } = known
+  const verifyChecksums = loader.verifyChecksums && !verified.has(manifest.data.name)
+  const data = await loadSealedData({ ...loader, verifyChecksums }, manifest)
+  verified.add(manifest.data.name)
   const deletes = await loadDeletes(loader, manifest)
-  const indexes = await loadIndexes(loading, manifest, new Map())
-  const segment = new LoadedSegment(manifest, schema, data, native.createSegment(), loader.pause)
+  const indexes = await loadIndexes(loading, known, manifest, new Map())
   // From here on no await: a failure cannot leave handles behind.
+  const segment = new LoadedSegment(manifest, known.schema, data, native, loader.pause)
   segment.applyDeletes(deletes.rowIds, (position) => deletes.deleted[position] ?? 0)
-  prepareIndexed(segment, indexes)
-  segment.switchIndexes(indexes)
+  attach(segment, manifest, indexes)
   return segment
 }
 
-/** The segment's data object is the same. */
-export async function switchManifest(
+/** In the step in which readers find it: what came while it was being loaded. A promise: first a newer manifest. */
+export function finishLoading(
   loading: Loading,
+  known: KnownSegment,
   segment: LoadedSegment,
-  manifest: SegmentManifest,
-  schema: TableSchema,
-): Promise<void> {
-  const deletes: DeletedRows = await loadDeletes(loading.loader, manifest)
-  const indexes = await loadIndexes(loading, manifest, segment.indexes)
-  segment.applyDeletes(deletes.rowIds, (position) => deletes.deleted[position] ?? 0)
-  segment.putSchema(schema)
-  prepareIndexed(segment, indexes)
-  segment.switchIndexes(indexes)
-  segment.manifest = manifest
+): Promise<void> | undefined {
+  if (segment.manifest !== known.manifest) return follow(loading, known, segment)
+  const { rowIds, deleted } = known.deletes.all()
+  segment.applyDeletes(rowIds, (position) => deleted[position] ?? 0)
+  segment.putSchema(known.schema)
+  return undefined
 }
 
-function prepareIndexed(segment: LoadedSegment, indexes: ReadonlyMap<number, LoadedIndex>): void {
+async function follow(
+  loading: Loading,
+  known: KnownSegment,
+  segment: LoadedSegment,
+): Promise<void> {
+  const { manifest } = known
+  const deletes = await loadDeletes(loading.loader, manifest)
+  await switchManifest(loading, known, segment, manifest, deletes)
+}
+
+/** The segment's data object is the same. @param deletes of the manifest */
+export async function switchManifest(
+  loading: Loading,
+  known: KnownSegment,
+  segment: LoadedSegment,
+  manifest: SegmentManifest,
+  deletes: DeletedRows,
+): Promise<void> {
+  const indexes = await loadIndexes(loading, known, manifest, segment.indexes)
+  segment.applyDeletes(deletes.rowIds, (position) => deletes.deleted[position] ?? 0)
+  segment.putSchema(known.schema)
+  attach(segment, manifest, indexes)
+}
+
+function attach(
+  segment: LoadedSegment,
+  manifest: SegmentManifest,
+  indexes: ReadonlyMap<number, LoadedIndex>,
+): void {
   segment.prepare([...indexes.values()].map(({ attnum }) => attnum))
+  segment.switchIndexes(indexes)
+  segment.manifest = manifest
 }
 
 /** Those of `present` that the manifest still names are taken over. */
 async function loadIndexes(
   { native, loader }: Loading,
+  { verified }: KnownSegment,
   { indexes }: SegmentManifest,
   present: ReadonlyMap<number, LoadedIndex>,
 ): Promise<ReadonlyMap<number, LoadedIndex>> {
@@ -73,7 +101,9 @@ async function loadIndexes(
         loaded.set(indexOid, kept)
         continue
       }
-      const index = await native.loadHnsw(await localPath(loader, object))
+      const path = await localPath(loader, object)
+      const index = await native.loadHnsw(path, !verified.has(object.name))
+      verified.add(object.name)
       loaded.set(indexOid, { attnum, objectName: object.name, index })
     }
     return loaded

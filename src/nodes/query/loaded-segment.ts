@@ -4,6 +4,8 @@
  * seeing what they saw).
  *
  * Concurrency: everything is synchronous except building a key index. Whoever reads is inside `gate`; close() waits for them.
+ * evict() gives memory back at once, also with a reader inside (a scan that waits for its client): what it still reads of the
+ * mapped file comes from the page cache.
  */
 
 import { Gate } from '#base/async/gate.js'
@@ -11,7 +13,7 @@ import type { Timestamp } from '#base/timestamp.js'
 import { columnByteLength } from '#engine/columnar/batch.js'
 import type { Column } from '#engine/columnar/column.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
-import type { NativeIndex, NativeSegment } from '#engine/index/native.js'
+import type { Native, NativeIndex, NativeSegment } from '#engine/index/native.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
 import { goneColumn } from '#engine/segment/gone-column.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
@@ -19,6 +21,7 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { findRowId, type SealedData } from '#engine/segment/read-sealed.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { checkOffsets } from '#engine/segment/sealed-file.js'
+import { heapBytesPerRow } from '#nodes/query/known-segment.js'
 
 /** Rows indexed between two pauses: a few milliseconds. */
 const keyIndexSliceRows = 32_768
@@ -41,6 +44,8 @@ export class LoadedSegment implements ReadableSegment {
   readonly gate = new Gate()
   manifest: SegmentManifest
   schema: TableSchema
+  readonly #native: Pick<Native, 'releasePages'>
+  readonly #mapped: ArrayBufferLike
   readonly #columns: ReadonlyMap<number, Column>
   readonly #constants = new Map<number, Column>()
   readonly #known = new Set<number>()
@@ -54,12 +59,14 @@ export class LoadedSegment implements ReadableSegment {
     manifest: SegmentManifest,
     schema: TableSchema,
     data: SealedData,
-    native: NativeSegment,
+    native: Pick<Native, 'createSegment' | 'releasePages'>,
     pause: () => Promise<void>,
   ) {
     this.segmentId = manifest.segmentId
     this.rowCount = data.rowCount
-    this.native = native
+    this.#native = native
+    this.#mapped = data.rowIds.buffer
+    this.native = native.createSegment()
     this.rowIds = data.rowIds
     this.inserted = data.inserted
     this.deleted = new Float64Array(data.rowCount).fill(Number.POSITIVE_INFINITY)
@@ -67,7 +74,7 @@ export class LoadedSegment implements ReadableSegment {
     this.schema = schema
     this.#columns = data.columns
     this.#pause = pause
-    native.setTimestamps(this.inserted, this.deleted, true)
+    this.native.setTimestamps(this.inserted, this.deleted, true)
   }
 
   get indexes(): ReadonlyMap<number, LoadedIndex> {
@@ -162,7 +169,7 @@ export class LoadedSegment implements ReadableSegment {
   }
 
   memory(): SegmentMemory {
-    let heapBytes = this.deleted.byteLength
+    let heapBytes = this.rowCount * heapBytesPerRow
     for (const constant of this.#constants.values()) heapBytes += columnByteLength(constant)
     for (const index of this.#keys.values()) {
       if (index instanceof KeyIndex) heapBytes += index.memoryBytes
@@ -172,7 +179,15 @@ export class LoadedSegment implements ReadableSegment {
     return { mappedBytes: this.manifest.data.bytes, heapBytes, indexBytes }
   }
 
-  /** Waits for the readers inside, then gives the native handles back. Nobody enters any more. */
+  /** Indexes are unmapped, key indexes forgotten, pages of the data given back. Nobody enters any more; then close(). */
+  evict(): void {
+    this.switchIndexes(new Map())
+    this.#keys.clear()
+    this.#constants.clear()
+    if (this.#mapped instanceof ArrayBuffer) this.#native.releasePages(this.#mapped)
+  }
+
+  /** Waits for the readers inside, then gives the native handle back. */
   async close(): Promise<void> {
     await this.gate.close()
     this.native.close()

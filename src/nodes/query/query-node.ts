@@ -1,19 +1,26 @@
 /**
- * The query node: which segments are here, and who is reading them.
+ * The query node: which segments are known, and who is reading them.
  *
  * Concurrency: loads, switches and the release of one segment run one after the other; reads enter a segment's gate and are
  * waited for by its release. A read names its segments and enters all of them before anything is awaited, so it sees them
- * at one moment.
+ * at one moment: what happens to a segment after that (an index, deletes above the read's timestamp, eviction) changes no row.
+ *
+ * Memory: residency.ts decides which segments are in memory. A read has pinned what it computes over; one that needs more than
+ * the budget goes over its segments in parts, and a scan that waits for its reader has nothing pinned (MEM-2).
  */
 import { Mutex } from '#base/async/mutex.js'
-import type { Context } from '#base/context.js'
+import { type Context, checkCancelled } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import { aggregateSegments } from '#engine/exec/aggregate.js'
+import { reduceAggregates } from '#engine/exec/merge-aggregates.js'
+import { mergeScan } from '#engine/exec/merge-scan.js'
+import { reduceSearch } from '#engine/exec/merge-search.js'
 import { scanSegments } from '#engine/exec/scan.js'
 import { searchSegments } from '#engine/exec/search.js'
+import { narrow, withSortColumns } from '#engine/exec/sort-columns.js'
 import type { Native } from '#engine/index/native.js'
 import type {
   AggregateFragment,
@@ -24,11 +31,13 @@ import type {
   SearchFragment,
   SearchPart,
 } from '#engine/plan/fragment.js'
-import type { SegmentLoader } from '#engine/segment/load-sealed.js'
+import { loadDeletes, type SegmentLoader } from '#engine/segment/load-sealed.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
-import type { QueryNode } from '#nodes/query/contract.js'
-import { type Loading, loadSegment, switchManifest } from '#nodes/query/load.js'
+import type { QueryMemory, QueryNode } from '#nodes/query/contract.js'
+import { estimateBytes, KnownSegment } from '#nodes/query/known-segment.js'
+import { finishLoading, type Loading, loadSegment, switchManifest } from '#nodes/query/load.js'
 import type { LoadedSegment, SegmentMemory } from '#nodes/query/loaded-segment.js'
+import { type Pinned, Residency } from '#nodes/query/residency.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface QueryNodeOptions {
@@ -37,21 +46,18 @@ export interface QueryNodeOptions {
   readonly runtime: Runtime
   /** Whether data objects are compared with their checksum when they are loaded (about 5 GB/s); default true. */
   readonly verifyChecksums?: boolean
+  /** What segments in memory may take; default: no bound. */
+  readonly memoryBytes?: number
 }
 
 export interface LocalQueryNode extends QueryNode {
-  /** What is loaded, and what it costs. */
+  /** What is in memory, and what it costs. */
   loaded(): readonly LoadedReport[]
 }
 
 export interface LoadedReport extends SegmentMemory {
   readonly segmentId: number
   readonly rowCount: number
-}
-
-interface PendingDelete {
-  readonly rowIds: Float64Array
-  readonly at: Timestamp
 }
 
 export function startQueryNode(options: QueryNodeOptions): LocalQueryNode {
@@ -62,68 +68,133 @@ export function startQueryNode(options: QueryNodeOptions): LocalQueryNode {
     pause: () => runtime.sleep(0),
     verifyChecksums: options.verifyChecksums ?? true,
   }
-  return new SegmentServer({ native, loader })
+  return new SegmentServer({ native, loader }, options.memoryBytes ?? Number.POSITIVE_INFINITY)
 }
 
 class SegmentServer implements LocalQueryNode {
   readonly #loading: Loading
-  readonly #segments = new Map<number, LoadedSegment>()
+  readonly #known = new Map<number, KnownSegment>()
   readonly #changing = new Map<number, Change>()
   readonly #schemas = new Map<number, TableSchema>()
+  readonly #residency: Residency<KnownSegment, LoadedSegment>
   readonly #closing = new Set<Promise<void>>()
   #stopped = false
 
-  constructor(loading: Loading) {
+  constructor(loading: Loading, memoryBytes: number) {
     this.#loading = loading
+    this.#residency = new Residency(
+      {
+        estimate: ({ manifest }) => estimateBytes(manifest),
+        load: (known) => loadSegment(loading, known),
+        finish: (known, segment) => finishLoading(loading, known, segment),
+        bytes: (segment) => totalBytes(segment.memory()),
+        unload: (segment) => {
+          segment.evict()
+          // Its readers leave when they are done: nothing here waits for them.
+          this.#track(segment.close())
+        },
+      },
+      memoryBytes,
+    )
   }
 
-  async load(manifest: SegmentManifest, schema: TableSchema): Promise<void> {
-    await this.#change(manifest.segmentId, async (change) => {
+  async load(
+    manifest: SegmentManifest,
+    schema: TableSchema,
+    when: 'now' | 'when read' = 'now',
+  ): Promise<void> {
+    const { segmentId } = manifest
+    await this.#change(segmentId, async ({ deletes }) => {
       if (this.#stopped) throw stopped()
-      const present = this.#segments.get(manifest.segmentId)
+      const present = this.#known.get(segmentId)
+      const newest = this.#newest(schema)
       if (present !== undefined && present.manifest.data.name === manifest.data.name) {
-        await switchManifest(this.#loading, present, manifest, this.#newest(schema))
+        await this.#switch(present, manifest, newest)
         return
       }
-      const segment = await loadSegment(this.#loading, manifest, this.#newest(schema))
-      // Deletes that came while it was being loaded, and a schema that did.
-      for (const { rowIds, at } of change.deletes) segment.applyDeletes(rowIds, () => at)
-      segment.putSchema(this.#newest(schema))
-      this.#segments.set(manifest.segmentId, segment)
-      // Its readers leave when they are done: nothing here waits for them.
-      if (present !== undefined) void this.#close(present)
+      const known = new KnownSegment(manifest, newest)
+      for (const { rowIds, at } of deletes) known.deletes.add(rowIds, at)
+      this.#known.set(segmentId, known)
+      try {
+        if (when === 'now') await this.#residency.warm(known)
+      } catch (error) {
+        if (present === undefined) this.#known.delete(segmentId)
+        else this.#known.set(segmentId, present)
+        throw error
+      }
+      if (present !== undefined) this.#track(this.#retire(present))
     })
+  }
+
+  /** The segment stays, its indexes or deletes objects are others. */
+  async #switch(
+    known: KnownSegment,
+    manifest: SegmentManifest,
+    schema: TableSchema,
+  ): Promise<void> {
+    const deletes = await loadDeletes(this.#loading.loader, manifest)
+    known.schema = schema
+    const segment = this.#residency.hold(known)
+    if (segment !== undefined) {
+      try {
+        await switchManifest(this.#loading, known, segment, manifest, deletes)
+        known.manifest = manifest
+      } finally {
+        this.#residency.release([known])
+      }
+    } else {
+      // If it is being loaded, that ends with the newer manifest.
+      const before = known.manifest
+      known.manifest = manifest
+      try {
+        await this.#residency.warm(known)
+      } catch (error) {
+        known.manifest = before
+        throw error
+      }
+    }
+    known.deletes.dropSaved(deletes.rowIds)
   }
 
   async release(segmentId: number): Promise<void> {
     await this.#change(segmentId, async () => {
-      const segment = this.#segments.get(segmentId)
-      if (segment === undefined) return
-      this.#segments.delete(segmentId)
-      await this.#close(segment)
+      const known = this.#known.get(segmentId)
+      if (known === undefined) return
+      this.#known.delete(segmentId)
+      await this.#retire(known)
     })
   }
 
+  /** Waits for its readers, then takes it out of memory. */
+  async #retire(known: KnownSegment): Promise<void> {
+    await known.gate.close()
+    await this.#residency.remove(known)
+  }
+
   putSchema(schema: TableSchema): void {
-    const known = this.#schemas.get(schema.tableId)
-    if (known !== undefined && !isNewer(schema, known)) return
+    const newest = this.#schemas.get(schema.tableId)
+    if (newest !== undefined && !isNewer(schema, newest)) return
     this.#schemas.set(schema.tableId, schema)
-    for (const segment of this.#segments.values()) {
+    for (const known of this.#known.values()) {
       if (
-        segment.schema.tableId === schema.tableId &&
-        segment.schema.incarnation === schema.incarnation
+        known.schema.tableId !== schema.tableId ||
+        known.schema.incarnation !== schema.incarnation
       ) {
-        segment.putSchema(schema)
+        continue
       }
+      known.schema = schema
+      this.#residency.peek(known)?.putSchema(schema)
     }
   }
 
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void {
-    const segment = this.#segments.get(segmentId)
+    const known = this.#known.get(segmentId)
     const change = this.#changing.get(segmentId)
-    if (segment === undefined && change === undefined) throw notLoaded(segmentId)
-    segment?.applyDeletes(rowIds, () => at)
+    if (known === undefined && change === undefined) throw notLoaded(segmentId)
     change?.deletes.push({ rowIds, at })
+    if (known === undefined) return
+    known.deletes.add(rowIds, at)
+    this.#residency.peek(known)?.applyDeletes(rowIds, () => at)
   }
 
   async search(
@@ -132,17 +203,12 @@ class SegmentServer implements LocalQueryNode {
     context: Context,
   ): Promise<SearchPart> {
     using readers = this.#enter(segmentIds)
-    return await searchSegments(this.#loading.native, readers.segments, fragment, context)
-  }
-
-  async *scan(
-    segmentIds: readonly number[],
-    fragment: ScanFragment,
-    context: Context,
-  ): AsyncGenerator<ScanPart, ScanSummary> {
-    using readers = this.#enter(segmentIds)
-    const { native, loader } = this.#loading
-    return yield* scanSegments(native, readers.segments, fragment, context, loader.pause)
+    const { native } = this.#loading
+    const parts = await this.#overAll(readers.known, context, (segments) =>
+      searchSegments(native, segments, fragment, context),
+    )
+    const [first, second] = parts
+    return first !== undefined && second === undefined ? first : reduceSearch(parts, fragment.k)
   }
 
   async aggregate(
@@ -151,42 +217,166 @@ class SegmentServer implements LocalQueryNode {
     context: Context,
   ): Promise<AggregatePart> {
     using readers = this.#enter(segmentIds)
-    return await aggregateSegments(this.#loading.native, readers.segments, fragment, context)
+    const { native } = this.#loading
+    const parts = await this.#overAll(readers.known, context, (segments) =>
+      aggregateSegments(native, segments, fragment, context),
+    )
+    const [first, second] = parts
+    if (first !== undefined && second === undefined) return first
+    return {
+      values: reduceAggregates(
+        parts.map(({ values }) => values),
+        fragment.aggregates,
+      ),
+      segments: parts.flatMap(({ segments }) => segments),
+    }
+  }
+
+  /** Computes over all segments at once, or if memory is short over some at a time. */
+  async #overAll<T>(
+    known: readonly KnownSegment[],
+    context: Context,
+    compute: (segments: readonly LoadedSegment[]) => Promise<T>,
+  ): Promise<readonly T[]> {
+    const here = this.#residency.acquireHere(known)
+    if (here !== undefined) return [await this.#over(here, compute)]
+    const parts: T[] = []
+    let left = known
+    while (left.length > 0) {
+      const pinned = await this.#residency.acquire(left, context)
+      const done = new Set(pinned.map(({ key }) => key))
+      left = left.filter((one) => !done.has(one))
+      parts.push(await this.#over(pinned, compute))
+    }
+    return parts
+  }
+
+  async #over<T>(
+    pinned: readonly Pinned<KnownSegment, LoadedSegment>[],
+    compute: (segments: readonly LoadedSegment[]) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await compute(pinned.map(({ value }) => value))
+    } finally {
+      this.#residency.release(pinned.map(({ key }) => key))
+    }
+  }
+
+  async *scan(
+    segmentIds: readonly number[],
+    fragment: ScanFragment,
+    context: Context,
+  ): AsyncGenerator<ScanPart, ScanSummary> {
+    using readers = this.#enter(segmentIds)
+    const groups = this.#groups(readers.known)
+    const [only, second] = groups
+    if (second === undefined) return yield* this.#scanGroup(only ?? [], fragment, context)
+    const wide = withSortColumns(fragment)
+    // Merging begins all of them: one after the other, or this read would wait for itself.
+    const turn = new Mutex()
+    const scans = groups.map((group) => this.#scanGroup(group, wide, context, turn))
+    const merged = mergeScan(scans, wide)
+    return yield* wide === fragment ? merged : narrow(merged, fragment.output.length)
+  }
+
+  /** Pinned until the first part is there: what follows is gathered from columns, with no native call (EXEC-2). */
+  async *#scanGroup(
+    group: readonly KnownSegment[],
+    fragment: ScanFragment,
+    context: Context,
+    turn = new Mutex(),
+  ): AsyncGenerator<ScanPart, ScanSummary> {
+    const { native, loader } = this.#loading
+    using held = new Held()
+    const { parts, first } = await turn.run(async () => {
+      checkCancelled(context)
+      const pinned =
+        this.#residency.acquireHere(group) ?? (await this.#residency.acquire(group, context))
+      return await this.#over(pinned, async (segments) => {
+        held.enter(segments)
+        const begun = scanSegments(native, segments, fragment, context, loader.pause)
+        return { parts: begun, first: await begun.next() }
+      })
+    })
+    let next = first
+    try {
+      while (!next.done) {
+        yield next.value
+        next = await parts.next()
+      }
+      return next.value
+    } finally {
+      await parts.return({ segments: [] })
+    }
+  }
+
+  /** In row id order; each takes at most half of the budget, so that others find room beside it. One group if all fit. */
+  #groups(known: readonly KnownSegment[]): readonly (readonly KnownSegment[])[] {
+    const { budgetBytes } = this.#residency
+    if (budgetBytes === Number.POSITIVE_INFINITY) return [known]
+    let total = 0
+    for (const one of known) total += this.#residency.bytesOf(one)
+    if (total <= budgetBytes) return [known]
+    const groups: KnownSegment[][] = []
+    let room = 0
+    for (const one of known.toSorted((a, b) => a.manifest.minRowId - b.manifest.minRowId)) {
+      const bytes = this.#residency.bytesOf(one)
+      const last = groups.at(-1)
+      if (last === undefined || bytes > room) {
+        groups.push([one])
+        room = budgetBytes / 2 - bytes
+      } else {
+        last.push(one)
+        room -= bytes
+      }
+    }
+    return groups
   }
 
   loaded(): readonly LoadedReport[] {
-    return [...this.#segments.values()].map((segment) => ({
+    return [...this.#residency.values()].map((segment) => ({
       segmentId: segment.segmentId,
       rowCount: segment.rowCount,
       ...segment.memory(),
     }))
   }
 
+  memory(): QueryMemory {
+    let deletesBytes = 0
+    for (const { deletes } of this.#known.values()) deletesBytes += deletes.byteLength
+    const figures = this.#residency.figures()
+    return {
+      ...figures,
+      usedBytes: figures.usedBytes + deletesBytes,
+      segmentCount: this.#known.size,
+    }
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true
     await Promise.all([...this.#changing.values()].map(({ mutex }) => mutex.run(async () => {})))
-    const closing = [...this.#segments.values()].map((segment) => this.#close(segment))
-    this.#segments.clear()
-    await Promise.all([...closing, ...this.#closing])
+    const retiring = [...this.#known.values()].map((known) => this.#retire(known))
+    this.#known.clear()
+    await Promise.all(retiring)
+    while (this.#closing.size > 0) await Promise.all(this.#closing)
   }
 
   #enter(segmentIds: readonly number[]): Readers {
-    const entered: LoadedSegment[] = []
+    const entered: KnownSegment[] = []
     for (const segmentId of segmentIds) {
-      const segment = this.#segments.get(segmentId)
-      if (segment === undefined || !segment.gate.enter()) {
+      const known = this.#known.get(segmentId)
+      if (known === undefined || !known.gate.enter()) {
         for (const other of entered) other.gate.leave()
         throw this.#stopped ? stopped() : notLoaded(segmentId)
       }
-      entered.push(segment)
+      entered.push(known)
     }
     return new Readers(entered)
   }
 
-  #close(segment: LoadedSegment): Promise<void> {
-    const closing = segment.close().finally(() => this.#closing.delete(closing))
-    this.#closing.add(closing)
-    return closing
+  #track(closing: Promise<void>): void {
+    const tracked = closing.finally(() => this.#closing.delete(tracked))
+    this.#closing.add(tracked)
   }
 
   /** The newest schema of the same incarnation that was heard of. */
@@ -214,21 +404,38 @@ class SegmentServer implements LocalQueryNode {
 interface Change {
   readonly mutex: Mutex
   /** Deletes that came since the first of the changes under way began. */
-  readonly deletes: PendingDelete[]
+  readonly deletes: { readonly rowIds: Float64Array; readonly at: Timestamp }[]
   waiting: number
 }
 
 /** Segments that a read is inside of, until disposed. */
 class Readers implements Disposable {
-  readonly segments: readonly LoadedSegment[]
+  readonly known: readonly KnownSegment[]
 
-  constructor(segments: readonly LoadedSegment[]) {
-    this.segments = segments
+  constructor(known: readonly KnownSegment[]) {
+    this.known = known
   }
 
   [Symbol.dispose](): void {
-    for (const { gate } of this.segments) gate.leave()
+    for (const { gate } of this.known) gate.leave()
   }
+}
+
+/** Segments in memory whose native handles stay, until disposed, even if they are evicted. */
+class Held implements Disposable {
+  readonly #segments: LoadedSegment[] = []
+
+  enter(segments: readonly LoadedSegment[]): void {
+    for (const segment of segments) if (segment.gate.enter()) this.#segments.push(segment)
+  }
+
+  [Symbol.dispose](): void {
+    for (const { gate } of this.#segments) gate.leave()
+  }
+}
+
+function totalBytes({ mappedBytes, heapBytes, indexBytes }: SegmentMemory): number {
+  return mappedBytes + heapBytes + indexBytes
 }
 
 function isNewer(a: TableSchema, b: TableSchema): boolean {

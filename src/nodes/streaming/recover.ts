@@ -70,7 +70,8 @@ async function recoverSegments(state: StreamingState): Promise<Timestamp> {
     const { channel, table } = found
     const [deletes] = await Promise.all([
       recoverDeletes(state, manifest),
-      state.queryNode.load(manifest, table.schema),
+      // The first read that visits it brings it into memory: a start takes no longer for more data.
+      state.queryNode.load(manifest, table.schema, 'when read'),
     ])
     const entry: SealedEntry = {
       segmentId: manifest.segmentId,

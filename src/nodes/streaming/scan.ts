@@ -1,6 +1,7 @@
 import type { Context } from '#base/context.js'
 import { mergeScan } from '#engine/exec/merge-scan.js'
 import { scanSegments } from '#engine/exec/scan.js'
+import { narrow, withSortColumns } from '#engine/exec/sort-columns.js'
 import type { ScanFragment, ScanPart, ScanSummary } from '#engine/plan/fragment.js'
 import { beginRead, endRead, waitUntilReadable } from '#nodes/streaming/read-view.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
@@ -32,31 +33,5 @@ export async function* scan(
     return yield* narrow(merged, fragment.output.length)
   } finally {
     endRead(read)
-  }
-}
-
-/** Merging needs the sort keys: behind the columns that were asked for. */
-function withSortColumns(fragment: ScanFragment): ScanFragment {
-  const { orderBy = [], output } = fragment
-  const added = new Set(orderBy.map(({ attnum }) => attnum).filter((key) => !output.includes(key)))
-  return added.size === 0 ? fragment : { ...fragment, output: [...output, ...added] }
-}
-
-async function* narrow(
-  parts: AsyncGenerator<ScanPart, ScanSummary>,
-  columnCount: number,
-): AsyncGenerator<ScanPart, ScanSummary> {
-  try {
-    for (;;) {
-      const next = await parts.next()
-      if (next.done) return next.value
-      const { rowIds, batch } = next.value
-      yield {
-        rowIds,
-        batch: { rowCount: batch.rowCount, columns: batch.columns.slice(0, columnCount) },
-      }
-    }
-  } finally {
-    await parts.return({ segments: [] })
   }
 }

@@ -1,0 +1,34 @@
+/**
+ * A segment that reads may name: its manifest, and what must be kept of it while it is not in memory. Which of them are in
+ * memory is residency.ts' business.
+ */
+import { Gate } from '#base/async/gate.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import { SegmentDeletes } from '#nodes/query/segment-deletes.js'
+
+export class KnownSegment {
+  readonly segmentId: number
+  manifest: SegmentManifest
+  schema: TableSchema
+  readonly deletes = new SegmentDeletes()
+  /** Whoever reads the segment, in memory or not, is inside. */
+  readonly gate = new Gate()
+  /** Names of objects that were compared with their checksums in this process: not again when they come back. */
+  readonly verified = new Set<string>()
+
+  constructor(manifest: SegmentManifest, schema: TableSchema) {
+    this.segmentId = manifest.segmentId
+    this.manifest = manifest
+    this.schema = schema
+  }
+}
+
+/** What the segment takes when it is loaded: its files, when every page was touched, and what is made beside them. */
+export function estimateBytes({ data, indexes, rowCount }: SegmentManifest): number {
+  const indexBytes = indexes.reduce((sum, { object }) => sum + object.bytes, 0)
+  return data.bytes + indexBytes + rowCount * heapBytesPerRow
+}
+
+/** Timestamps of deletes, and bitsets of the last 8 filters. */
+export const heapBytesPerRow = 8 + 1

@@ -1,0 +1,240 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { backgroundContext } from '#base/context.js'
+import { systemRuntime } from '#base/system-runtime.js'
+import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
+import { filterArbitrary, hexOf } from '#engine/exec/exec.arbitrary.js'
+import { native } from '#engine/index/native.js'
+import type { ScanFragment, SearchFragment } from '#engine/plan/fragment.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import {
+  allKinds,
+  rowsArbitrary,
+  sealedRows,
+  tableSchema,
+} from '#engine/segment/segment.arbitrary.js'
+import type { DataNode } from '#nodes/data/contract.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import { type LocalQueryNode, startQueryNode } from '#nodes/query/query-node.js'
+import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
+import type { ObjectStore } from '#storage/objects/objects.js'
+
+const key: KeyConstraint = {
+  name: 'rows_key',
+  indexOid: 70,
+  attnums: [4],
+  primary: true,
+  nullsNotDistinct: false,
+}
+const schema: TableSchema = { ...tableSchema(allKinds), keys: [key] }
+const output = schema.columns.map(({ attnum }) => attnum)
+const base = { tableId: schema.tableId, shard: 0 }
+const index = { indexOid: 9, name: 'i', attnum: 8, metric: 'l2', m: 8, efConstruction: 64 } as const
+
+let directory = ''
+let objects: ObjectStore
+let dataNode: DataNode
+let nextSegmentId = 1
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'elanus-memory-'))
+  objects = await openDirectoryObjects(join(directory, 'objects'))
+  dataNode = await startDataNode({
+    native,
+    objects,
+    runtime: systemRuntime,
+    temporaryDirectory: join(directory, 'temporary'),
+    threads: 2,
+  })
+})
+afterAll(async () => {
+  await dataNode.stop()
+  await objects.close()
+  await rm(directory, { recursive: true })
+})
+
+type Step =
+  | { readonly kind: 'search'; readonly k: number }
+  | { readonly kind: 'scan'; readonly fragment: Partial<ScanFragment>; readonly slowly: boolean }
+  | { readonly kind: 'count' }
+  | { readonly kind: 'delete'; readonly segment: number; readonly row: number }
+  | { readonly kind: 'save deletes'; readonly segment: number }
+  | { readonly kind: 'build index'; readonly segment: number }
+
+const segmentCount = 6
+const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ kind: fc.constant('search' as const), k: fc.integer({ min: 1, max: 12 }) }),
+  fc.record({
+    kind: fc.constant('scan' as const),
+    slowly: fc.boolean(),
+    fragment: fc.record({
+      filter: fc.option(filterArbitrary, { nil: undefined }),
+      limit: fc.option(fc.integer({ min: 0, max: 40 }), { nil: undefined }),
+      orderBy: fc.option(
+        fc.constant([{ attnum: 2, descending: true, nullsFirst: true, as: 'native' as const }]),
+        { nil: undefined },
+      ),
+      output: fc.constantFrom(output, [8], [2, 7]),
+    }),
+  }),
+  fc.constant<Step>({ kind: 'count' }),
+  fc.record({
+    kind: fc.constant('delete' as const),
+    segment: fc.nat(segmentCount - 1),
+    row: fc.nat(60),
+  }),
+  fc.record({
+    kind: fc.constantFrom('save deletes' as const, 'build index' as const),
+    segment: fc.nat(segmentCount - 1),
+  }),
+)
+
+async function answer(node: LocalQueryNode, ids: readonly number[], at: Timestamp, step: Step) {
+  switch (step.kind) {
+    case 'search': {
+      const fragment: SearchFragment = {
+        ...base,
+        readAt: at,
+        attnum: 8,
+        metric: 'l2',
+        query: Float32Array.of(1, 0, 2),
+        k: step.k,
+        efSearch: 64,
+        mode: 'auto',
+        output: [9],
+      }
+      const { distances, rowIds } = await node.search(ids, fragment, backgroundContext)
+      return [...distances].map((distance, i) => `${distance} ${rowIds[i]}`)
+    }
+    case 'scan': {
+      const fragment: ScanFragment = { ...base, readAt: at, output, ...step.fragment }
+      const found: string[] = []
+      for await (const part of node.scan(ids, fragment, backgroundContext)) {
+        part.rowIds.forEach((rowId, row) => {
+          found.push([rowId, ...part.batch.columns.map((one) => hexOf(one, row))].join(' '))
+        })
+        // Meanwhile others push its segments out.
+        if (step.slowly) {
+          for (let turn = 0; turn < 3; turn += 1) await systemRuntime.sleep(0)
+        }
+      }
+      return found
+    }
+    case 'count': {
+      const aggregates = [{ kind: 'countStar', attnum: 0, as: 'native' } as const]
+      const fragment = { ...base, readAt: at, aggregates }
+      const { values } = await node.aggregate(ids, fragment, backgroundContext)
+      return [String(values[0]?.count)]
+    }
+    default:
+      return []
+  }
+}
+
+function sortedDeletes(deleted: ReadonlyMap<number, number> = new Map()) {
+  const rowIds = Float64Array.from(deleted.keys()).sort()
+  return { rowIds, deleted: rowIds.map((rowId) => deleted.get(rowId) ?? 0) }
+}
+
+test('a node with room for one or two of its segments answers as one with room for all', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.tuple(
+        ...Array.from({ length: segmentCount }, (_, i) =>
+          rowsArbitrary(schema.columns, 60, 1 + i * 1000, 20),
+        ),
+      ),
+      fc.array(fc.array(stepArbitrary, { minLength: 1, maxLength: 5 }), {
+        minLength: 1,
+        maxLength: 6,
+      }),
+      fc.double({ min: 0.9, max: 3, noNaN: true }),
+      async (tables, rounds, room) => {
+        let manifests: SegmentManifest[] = []
+        for (const rows of tables) {
+          const sealed = sealedRows(rows, schema)
+          manifests.push(await dataNode.flush(nextSegmentId++, schema, sealed, backgroundContext))
+        }
+        const ids = manifests.map(({ segmentId }) => segmentId)
+        const largest = Math.max(
+          ...manifests.map(({ data, rowCount }) => data.bytes + rowCount * 9),
+        )
+        const budget = Math.round(largest * room)
+        const roomy = startQueryNode({ native, objects, runtime: systemRuntime })
+        const short = startQueryNode({
+          native,
+          objects,
+          runtime: systemRuntime,
+          memoryBytes: budget,
+        })
+        try {
+          for (const manifest of manifests) {
+            await roomy.load(manifest, schema)
+            await short.load(manifest, schema, 'when read')
+          }
+          expect(short.loaded()).toEqual([])
+          let at = 50
+          // As the streaming node keeps them: each row's first delete.
+          const deleted = tables.map(
+            (rows) =>
+              new Map(
+                [...rows.rowIds].flatMap((rowId, row): [number, number][] => {
+                  const when = rows.deleted[row] ?? timestampMax
+                  return when === timestampMax ? [] : [[rowId, when]]
+                }),
+              ),
+          )
+          for (const steps of rounds) {
+            // Of one round all at once: they get in each other's way.
+            const readAt = at as Timestamp
+            await Promise.all(
+              steps.map(async (one) => {
+                const [expected, found] = await Promise.all([
+                  answer(roomy, ids, readAt, one),
+                  answer(short, ids, readAt, one),
+                ])
+                expect(found).toEqual(expected)
+              }),
+            )
+            for (const one of steps) {
+              at += 1
+              if (one.kind === 'delete') {
+                const rowIds = tables[one.segment]?.rowIds.slice(one.row, one.row + 2)
+                if (rowIds === undefined) continue
+                const known = deleted[one.segment]
+                for (const rowId of rowIds) if (!known?.has(rowId)) known?.set(rowId, at)
+                for (const node of [roomy, short]) {
+                  node.applyDeletes(ids[one.segment] ?? 0, rowIds, at as Timestamp)
+                }
+              }
+              if (one.kind !== 'save deletes' && one.kind !== 'build index') continue
+              const manifest = manifests[one.segment]
+              if (manifest === undefined) continue
+              const next =
+                one.kind === 'build index'
+                  ? await dataNode.buildIndex(manifest, schema, index, () => {}, backgroundContext)
+                  : await dataNode.writeDeletes(
+                      manifest,
+                      sortedDeletes(deleted[one.segment]),
+                      backgroundContext,
+                    )
+              manifests = manifests.with(one.segment, next)
+              await Promise.all([roomy.load(next, schema), short.load(next, schema)])
+            }
+          }
+          const { usedBytes } = short.memory()
+          const deletesAtMost = 16 * 2 * 60 * segmentCount
+          expect(usedBytes).toBeLessThanOrEqual(budget + deletesAtMost)
+        } finally {
+          await Promise.all([roomy.stop(), short.stop()])
+        }
+        expect(short.loaded()).toEqual([])
+      },
+    ),
+    { numRuns: 15 },
+  )
+}, 60_000)
