@@ -59,6 +59,7 @@ export function createPlainNative(files: PlainFiles = ownFiles()): Native {
       // A copy, as private mappings are: what is written there is nobody else's.
       return new Uint8Array(bytes).buffer
     },
+    releasePages: () => {},
     formatVector: formatVectorText,
     formatFloat4,
     formatFloat8,
