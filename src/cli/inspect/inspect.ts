@@ -1,83 +1,157 @@
 /**
  * `elanus inspect PATH`: what a file of the data directory says, in words. Reads only, so it may look over the shoulder of a
- * running server; what the server writes at that moment may appear as damage at the end of a log file.
+ * running server; what the server writes at that moment may appear as a torn end of a log file. Damage is said where it is
+ * found, and once more at the end; the exit code is 1 then.
  */
-import { open, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describeFlags, type Flag, flagNumber, readArguments } from '#cli/arguments.js'
+import { describeFlags, type Flag, flagNumber, flagText, readArguments } from '#cli/arguments.js'
+import { inspectChannelState, inspectLock } from '#cli/inspect/inspect-channel-state.js'
 import { inspectHnsw } from '#cli/inspect/inspect-hnsw.js'
 import { inspectLog } from '#cli/inspect/inspect-log.js'
 import { inspectManifest } from '#cli/inspect/inspect-manifest.js'
 import { inspectMeta } from '#cli/inspect/inspect-meta.js'
 import { inspectSegment } from '#cli/inspect/inspect-segment.js'
+import { inspectSnapshot } from '#cli/inspect/inspect-snapshot.js'
+import { type FileKind, kindOfFile } from '#cli/inspect/kind-of-file.js'
+import type { InspectOptions } from '#cli/inspect/options.js'
+import { type Report, WrittenReport } from '#cli/inspect/report.js'
 import { formatTable, print } from '#cli/print.js'
 import { ConfigError } from '#config.js'
 
 const flags: Readonly<Record<string, Flag>> = {
-  limit: { placeholder: 'N', meaning: 'records or rows to print at most (50)' },
+  rows: {
+    placeholder: 'N',
+    meaning: 'rows to print of a segment (10), or of each batch in a log (0)',
+  },
+  limit: { placeholder: 'N', meaning: 'frames, keys or folders to print at most (50)' },
+  position: { placeholder: 'P', meaning: 'log: only the record at this position' },
+  key: { placeholder: 'PREFIX', meaning: 'meta store: only keys that begin so' },
+  verify: { placeholder: undefined, meaning: 'folder: read every file, say only what is damaged' },
   help: { placeholder: undefined, meaning: 'this page' },
 }
 
 const help = `elanus inspect PATH
 
-PATH is a data directory, its meta store, or one of its files: log (*.log), segment or deletes (*.arrow),
-index (*.hnsw), manifest (*.json).
+PATH is a data directory, its meta store, or one of its files: log (*.log, state), segment or deletes (*.arrow),
+index (*.hnsw), manifest (*.json), or a snapshot of the embedded PostgreSQL (build/snapshot). Checksums are verified.
 
 ${describeFlags(flags)}`
-
-type FileKind = 'log file' | 'Arrow file' | 'HNSW index' | 'manifest' | 'LMDB file' | 'file'
 
 export async function inspect(args: readonly string[]): Promise<void> {
   const given = readArguments(args, flags)
   const [path] = given.rest
   if (given.flags.has('help')) return print(help)
   if (path === undefined) throw new ConfigError(`name a file or folder\n\n${help}`)
-  const limit = flagNumber(given, 'limit', 50)
-  if ((await stat(path)).isDirectory()) {
-    if ((await readdir(path)).includes('data.mdb')) return inspectMeta(path, limit)
-    return listDirectory(path)
+  const isFolder = (await stat(path)).isDirectory()
+  const isStore = isFolder && (await readdir(path)).includes('data.mdb')
+  if (isFolder && !isStore && !given.flags.has('verify')) return listDirectory(path)
+  const position = flagNumber(given, 'position', Number.NaN)
+  const isLog = !isFolder && (await kindOfFile(path)) === 'log file'
+  const isOne = !Number.isNaN(position)
+  const options: InspectOptions = {
+    limit: flagNumber(given, 'limit', 50),
+    rows: flagNumber(given, 'rows', isLog && !isOne ? 0 : 10),
+    position: isOne ? position : undefined,
+    key: flagText(given, 'key') ?? '',
   }
-  switch (await kindOf(path)) {
+  const damages =
+    isFolder && !isStore
+      ? await verifyDirectory(path, options)
+      : await inspectFile(path, isStore ? 'meta store' : await kindOfFile(path), options, print)
+  if (damages.length === 0) return
+  const [first] = damages
+  throw new Error(
+    damages.length === 1
+      ? `damaged: ${first}`
+      : `${damages.length} places are damaged: ${damages.join('; ')}`,
+  )
+}
+
+/** @returns what is damaged. @throws ConfigError when it is none of ours */
+export async function inspectFile(
+  path: string,
+  kind: FileKind,
+  options: InspectOptions,
+  write: (line: string) => void,
+): Promise<readonly string[]> {
+  const report = new WrittenReport(write)
+  try {
+    await inspectKind(path, kind, options, report)
+  } catch (error) {
+    if (error instanceof ConfigError || (error instanceof Error && 'syscall' in error)) throw error
+    // Bytes that lead a decoder astray are damage too, whatever it stumbles over.
+    report.damage(`cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  return report.damages
+}
+
+function inspectKind(
+  path: string,
+  kind: FileKind,
+  options: InspectOptions,
+  report: Report,
+): Promise<void> {
+  switch (kind) {
     case 'log file':
-      return inspectLog(path, limit)
+      return inspectLog(path, options, report)
+    case 'log channel state':
+      return inspectChannelState(path, report)
     case 'Arrow file':
-      return inspectSegment(path, limit)
+      return inspectSegment(path, options, report)
     case 'HNSW index':
-      return inspectHnsw(path)
+      return inspectHnsw(path, report)
     case 'manifest':
-      return inspectManifest(path)
-    case 'LMDB file':
-      return inspectMeta(path, limit)
+      return inspectManifest(path, report)
+    case 'meta store':
+      return inspectMeta(path, options, report)
+    case 'snapshot':
+      return inspectSnapshot(path, options, report)
+    case 'lock file':
+      return inspectLock(path, report)
     case 'file':
       throw new ConfigError(`${path} is none of our files`)
   }
 }
 
-/** By content where the format has a magic number, else by name. */
-async function kindOf(path: string): Promise<FileKind> {
-  if (path.endsWith('.mdb')) return 'LMDB file'
-  const handle = await open(path, 'r')
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(8), 0, 8, 0)
-    const head = buffer.toString('latin1', 0, bytesRead)
-    if (head === 'ELANUSWL') return 'log file'
-    if (head.startsWith('ARROW1')) return 'Arrow file'
-    if (path.endsWith('.hnsw')) return 'HNSW index'
-    if (path.endsWith('.json')) return 'manifest'
-    return 'file'
-  } finally {
-    await handle.close()
+interface ListedFile {
+  readonly path: string
+  readonly kind: FileKind
+}
+
+async function listFiles(folder: string): Promise<readonly ListedFile[]> {
+  const files: ListedFile[] = []
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    if (entry.isFile()) files.push({ path, kind: await kindOfFile(path) })
   }
+  return files.sort((a, b) => (a.path < b.path ? -1 : 1))
 }
 
 async function listDirectory(folder: string): Promise<void> {
   const rows: string[][] = []
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const path = join(entry.parentPath, entry.name)
+  for (const { path, kind } of await listFiles(folder)) {
     const { size, mtime } = await stat(path)
-    rows.push([await kindOf(path), size.toLocaleString('en'), mtime.toISOString(), path])
+    rows.push([kind, size.toLocaleString('en'), mtime.toISOString(), path])
   }
-  rows.sort((a, b) => ((a[3] ?? '') < (b[3] ?? '') ? -1 : 1))
   print(formatTable(['kind', 'bytes', 'changed', 'path'], rows))
+}
+
+/** @returns what is damaged, with paths */
+async function verifyDirectory(
+  folder: string,
+  options: InspectOptions,
+): Promise<readonly string[]> {
+  const damages: string[] = []
+  let verified = 0
+  for (const { path, kind } of await listFiles(folder)) {
+    if (kind === 'file') continue
+    verified += 1
+    for (const damage of await inspectFile(path, kind, options, () => {})) {
+      print(`${path}: ${damage}`)
+      damages.push(`${path}: ${damage}`)
+    }
+  }
+  print(`${verified} files read, ${damages.length} places damaged`)
+  return damages
 }

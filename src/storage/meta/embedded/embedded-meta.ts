@@ -4,7 +4,7 @@
  * Durable on resolve: opened with overlappingSync off, so that a commit ends with fdatasync and a synchronous write of the
  * meta page, and the promise of an asynchronous transaction resolves after it (lmdb-js README, "overlappingSync").
  * Writes of the same turn, and those that come while a commit is under way, share one commit.
- * Database `entries`: key = UTF-8; value = revision (f64, little-endian), 1 if held by a lease else 0 (u8), value.
+ * Database `entries`: key = UTF-8; value = revision, whether a lease holds it, checksum, value (stored-entry.ts).
  * Database `state`: `revision` = the last revision (f64): one number for the whole store, as in etcd.
  * Leases: there is one process, so a lease lives as long as it does: entries with one are removed at the next open.
  */
@@ -15,6 +15,11 @@ import { prefixEnd } from '#storage/byte-order.js'
 import { makeDirectory, syncDirectory } from '#storage/durable-files.js'
 import { ioError } from '#storage/io-error.js'
 import { checkMetaWrite } from '#storage/meta/check-write.js'
+import {
+  decodeStoredEntry,
+  encodeStoredEntry,
+  isLeasedEntry,
+} from '#storage/meta/embedded/stored-entry.js'
 import type {
   MetaCondition,
   MetaEntry,
@@ -24,7 +29,6 @@ import type {
 } from '#storage/meta/meta.js'
 import { type MetaChange, MetaWatchers } from '#storage/meta/watchers.js'
 
-const headBytes = 9
 const revisionKey = Buffer.from('revision', 'latin1')
 type BytesDatabase = Database<Buffer, Uint8Array>
 
@@ -76,15 +80,16 @@ class EmbeddedMeta implements MetaStore {
 
   async get(key: string): Promise<MetaEntry | undefined> {
     this.#checkOpen()
-    const stored = this.#entries.get(keyBytes(key))
-    return stored === undefined ? undefined : decodeEntry(key, stored)
+    const bytes = keyBytes(key)
+    const stored = this.#entries.get(bytes)
+    return stored === undefined ? undefined : decodeEntry(bytes, stored)
   }
 
   async list(prefix: string): Promise<readonly MetaEntry[]> {
     this.#checkOpen()
     const found: MetaEntry[] = []
     for (const { key, value } of this.#entries.getRange(prefixRange(prefix))) {
-      found.push(decodeEntry(Buffer.from(key).toString('utf8'), value))
+      found.push(decodeEntry(key, value))
     }
     return found
   }
@@ -128,7 +133,7 @@ class EmbeddedMeta implements MetaStore {
   async removeLeased(): Promise<void> {
     const leased: string[] = []
     for (const { key, value } of this.#entries.getRange({})) {
-      if (value[8] === 1) leased.push(Buffer.from(key).toString('utf8'))
+      if (isLeasedEntry(value)) leased.push(Buffer.from(key).toString('utf8'))
     }
     if (leased.length === 0) return
     await this.write(
@@ -152,7 +157,7 @@ class EmbeddedMeta implements MetaStore {
       const key = keyBytes(operation.key)
       if (operation.kind === 'put') {
         const { value, lease } = operation
-        void this.#entries.put(key, encodeEntry(revision, lease !== undefined, value))
+        void this.#entries.put(key, encodeStoredEntry(key, revision, lease !== undefined, value))
         changes.push({ key: operation.key, value: new Uint8Array(value), revision })
       } else if (this.#entries.doesExist(key)) {
         void this.#entries.remove(key)
@@ -197,18 +202,11 @@ function encodeRevision(revision: number): Buffer {
   return bytes
 }
 
-function encodeEntry(revision: number, leased: boolean, value: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(headBytes + value.length)
-  bytes.writeDoubleLE(revision, 0)
-  bytes.writeUInt8(leased ? 1 : 0, 8)
-  bytes.set(value, headBytes)
-  return bytes
-}
-
-function decodeEntry(key: string, stored: Buffer): MetaEntry {
-  return {
+/** @throws XX001 */
+function decodeEntry(key: Uint8Array, stored: Uint8Array): MetaEntry {
+  const { revision, value } = decodeStoredEntry(
     key,
-    value: new Uint8Array(stored.subarray(headBytes)),
-    revision: stored.readDoubleLE(0),
-  }
+    Buffer.from(stored.buffer, stored.byteOffset, stored.length),
+  )
+  return { key: Buffer.from(key).toString('utf8'), value: new Uint8Array(value), revision }
 }

@@ -1,6 +1,11 @@
-/** The file `state` of a log channel: what is not in the log itself. Replaced atomically, one line of JSON. */
+/**
+ * The file `state` of a log channel: what is not in the log itself. Replaced atomically, one line of JSON, version 2:
+ * {"version": 2, "term", "start", "cleanEnd", "checksum": CRC-32 of the line without it, as 8 hex digits}. Version 1 had no
+ * checksum.
+ */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { replaceFile } from '#storage/durable-files.js'
 import { errnoOf } from '#storage/io-error.js'
@@ -29,7 +34,7 @@ export async function readChannelState(directory: string): Promise<ChannelState>
     if (errnoOf(error) === 'ENOENT') return { term: 0, start: 0, cleanEnd: null }
     throw error
   }
-  const state = parseState(text)
+  const state = decodeChannelState(text)
   if (state === undefined) {
     throw new DatabaseError(SqlState.dataCorrupted, `file "${path}" is corrupted`)
   }
@@ -37,27 +42,44 @@ export async function readChannelState(directory: string): Promise<ChannelState>
 }
 
 export async function writeChannelState(directory: string, state: ChannelState): Promise<void> {
-  const { term, start, cleanEnd } = state
-  await replaceFile(
-    join(directory, fileName),
-    `${JSON.stringify({ version: 1, term, start, cleanEnd })}\n`,
-  )
+  await replaceFile(join(directory, fileName), encodeChannelState(state))
 }
 
-function parseState(text: string): ChannelState | undefined {
+export function encodeChannelState(state: ChannelState): string {
+  return `${JSON.stringify({ ...contentOf(2, state), checksum: checksumOf(2, state) })}\n`
+}
+
+/** undefined when it is none, or not as it was written. */
+export function decodeChannelState(text: string): ChannelState | undefined {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null) return undefined
-    if (!('version' in value) || value.version !== 1) return undefined
-    if (!('term' in value && 'start' in value && 'cleanEnd' in value)) return undefined
-    const { term, start, cleanEnd } = value
+    if (!('version' in value && 'term' in value && 'start' in value && 'cleanEnd' in value)) {
+      return undefined
+    }
+    const { version, term, start, cleanEnd } = value
     if (!isCount(term) || !isCount(start) || !(cleanEnd === null || isCount(cleanEnd))) {
       return undefined
     }
-    return { term, start, cleanEnd }
+    const state = { term, start, cleanEnd }
+    if (version === 1) return state
+    const isWhole =
+      version === 2 && 'checksum' in value && value.checksum === checksumOf(version, state)
+    return isWhole ? state : undefined
   } catch {
     return undefined
   }
+}
+
+/** In this order: the checksum is of the text. */
+function contentOf(version: number, { term, start, cleanEnd }: ChannelState) {
+  return { version, term, start, cleanEnd }
+}
+
+function checksumOf(version: number, state: ChannelState): string {
+  return crc32(JSON.stringify(contentOf(version, state)))
+    .toString(16)
+    .padStart(8, '0')
 }
 
 function isCount(value: unknown): value is number {

@@ -91,20 +91,34 @@ export async function createLogFile(
   return { file: new LogFile(path, base, salt), handle }
 }
 
+/** undefined when the header is not whole. Any version: the caller judges it. */
+export function decodeLogFileHeader(
+  header: Buffer,
+): { readonly version: number; readonly salt: number; readonly firstPosition: number } | undefined {
+  if (header.length < logFileHeaderBytes) return undefined
+  if (header.toString('latin1', 0, 8) !== fileMagic) return undefined
+  if (crc32(header.subarray(0, 28)) !== header.readUInt32LE(28)) return undefined
+  return {
+    version: header.readUInt32LE(8),
+    salt: header.readUInt32LE(12),
+    firstPosition: header.readDoubleLE(16),
+  }
+}
+
 /** @returns the salt, or undefined when the header is not whole. @throws XX001 for a version of the future */
 export async function readLogFileHeader(
   handle: FileHandle,
   file: LogFile,
 ): Promise<number | undefined> {
-  const header = Buffer.alloc(logFileHeaderBytes)
-  if ((await readAll(handle, header, 0)) < logFileHeaderBytes) return undefined
-  if (header.toString('latin1', 0, 8) !== fileMagic) return undefined
-  if (crc32(header.subarray(0, 28)) !== header.readUInt32LE(28)) return undefined
-  if (header.readUInt32LE(8) !== version) {
-    throw corrupted(file.path, `version ${header.readUInt32LE(8)} is not known`)
+  const bytes = Buffer.alloc(logFileHeaderBytes)
+  if ((await readAll(handle, bytes, 0)) < logFileHeaderBytes) return undefined
+  const header = decodeLogFileHeader(bytes)
+  if (header === undefined) return undefined
+  if (header.version !== version) {
+    throw corrupted(file.path, `version ${header.version} is not known`)
   }
-  if (header.readDoubleLE(16) !== file.base) throw corrupted(file.path, 'it has a wrong name')
-  return header.readUInt32LE(12)
+  if (header.firstPosition !== file.base) throw corrupted(file.path, 'it has a wrong name')
+  return header.salt
 }
 
 /** The log files of the directory, in order of positions. */

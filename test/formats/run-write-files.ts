@@ -1,0 +1,116 @@
+/**
+ * Writes the files that test/formats keeps, as the code of today writes them:
+ *
+ *     node --conditions=source --import tsx test/formats/run-write-files.ts
+ *
+ * Sets that are there are left as they are. Whoever changes a format raises its number in `sets`, runs this, and commits
+ * the new folder; the old ones stay, and formats.test.ts goes on reading them.
+ */
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { backgroundContext } from '#base/context.js'
+import { systemRuntime } from '#base/system-runtime.js'
+import { encodeBatch } from '#engine/columnar/batch-codec.js'
+import { native } from '#engine/index/native.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import { encodeLogRecord } from '#nodes/streaming/log-record.js'
+import { encodeTable } from '#nodes/streaming/table-settings.js'
+import { encodeBundle } from '#postgres/snapshot-bundle.js'
+import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
+import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
+import { openEmbeddedWal } from '#storage/wal/embedded/embedded-wal.js'
+import * as values from './values.js'
+
+const root = fileURLToPath(new URL('./fixtures', import.meta.url))
+
+const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
+  'batch-1': (folder) => put(folder, 'every-kind.bin', encodeBatch(values.batch)),
+  'log-record-1': async (folder) => {
+    for (const [name, record] of Object.entries(values.logRecords))
+      await put(folder, `${name}.bin`, encodeLogRecord(record))
+  },
+  'log-2': writeLog,
+  'meta-2': writeMeta,
+  'segment-1': writeSegment,
+  'snapshot-2': (folder) => put(folder, 'small.snapshot', encodeBundle(values.bundle)),
+  'table-schema-1': (folder) => put(folder, 'kept.json', encodeTable(values.schema)),
+}
+
+async function put(folder: string, name: string, bytes: Uint8Array | string): Promise<void> {
+  await mkdir(dirname(join(folder, name)), { recursive: true })
+  await writeFile(join(folder, name), bytes)
+}
+
+/** Log file, frames and the channel's state. */
+async function writeLog(folder: string): Promise<void> {
+  const { rows, commit, abort } = values.logRecords
+  const wal = await openEmbeddedWal(folder, {
+    ...systemRuntime,
+    randomBytes: (count) => new Uint8Array(count).fill(0x5a),
+  })
+  const writer = await wal.openWriter(values.logChannel)
+  await writer.append(
+    [rows, commit].flatMap((record) =>
+      record.kind === 'rows'
+        ? [encodeLogRecord(record), encodeBatch(values.batch)]
+        : [encodeLogRecord(record)],
+    ),
+  )
+  await writer.append([encodeLogRecord(abort)])
+  await writer.close()
+  await wal.close()
+}
+
+async function writeMeta(folder: string): Promise<void> {
+  const meta = await openEmbeddedMeta(folder)
+  await meta.write(
+    [],
+    [
+      ...Object.entries(values.metaEntries).map(([key, value]) => ({
+        kind: 'put' as const,
+        key,
+        value,
+      })),
+      { kind: 'put', key: values.leasedKey, value: Uint8Array.of(1), lease: 'somebody' },
+    ],
+  )
+  await meta.close()
+  await rm(join(folder, 'lock.mdb'))
+}
+
+/** Data, deletes, index, and the manifests from flush to index. */
+async function writeSegment(folder: string): Promise<void> {
+  const objects = await openDirectoryObjects(folder)
+  const temporaryDirectory = join(folder, 'temporary')
+  const node = await startDataNode({
+    native,
+    objects,
+    runtime: systemRuntime,
+    temporaryDirectory,
+    threads: 1,
+  })
+  const { schema, rowIds, inserted, deleted, batch, attnums, indexOid, vectorAttnum } = values
+  const { tableId, incarnation } = schema
+  const rows = { tableId, incarnation, shard: 0, attnums, batch, rowIds, inserted, deleted }
+  const flushed = await node.flush(values.segmentId, schema, rows, backgroundContext)
+  const graph = { metric: 'l2', m: 4, efConstruction: 10 } as const
+  const index = { indexOid, name: 'kept_embedding_idx', attnum: vectorAttnum, ...graph }
+  await node.buildIndex(flushed, schema, index, () => {}, backgroundContext)
+  await node.stop()
+  await objects.close()
+  await rm(temporaryDirectory, { recursive: true })
+  await rm(join(folder, '.tmp'), { recursive: true, force: true })
+}
+
+for (const [name, write] of Object.entries(sets)) {
+  const folder = join(root, name)
+  const isThere = await stat(folder).then(
+    () => true,
+    () => false,
+  )
+  process.stdout.write(`${name} ${isThere ? 'is there' : 'is written'}\n`)
+  if (isThere) continue
+  await mkdir(folder, { recursive: true })
+  await write(folder)
+}
