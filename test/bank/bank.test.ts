@@ -16,7 +16,7 @@ test(`a bank whose server is killed again and again keeps its total (seed ${seed
   const bank = { accountCount: 20, initialBalance: 10_000 }
   try {
     const report = await runBank({
-      seconds: 20,
+      seconds: 15,
       connections: 8,
       shards: 1,
       logChannels: 1,
@@ -24,16 +24,16 @@ test(`a bank whose server is killed again and again keeps its total (seed ${seed
       data: join(folder, 'data'),
       historyPath,
       bank,
-      upMs: [2000, 4000],
+      upMs: [1000, 3000],
     })
     const verdicts = await judge(historyPath, bank, missing === undefined)
     expect(verdicts.bank.violations).toEqual([])
     expect([...new Set(report.unexpected)]).toEqual([])
     expect(report.kills).toBeGreaterThan(0)
-    expect(verdicts.bank.transfers.ok).toBeGreaterThan(0)
+    expect(verdicts.bank.audits).toBeGreaterThan(1)
     for (const level of ['snapshot', 'committed'] as const) {
       const verdict = verdicts[level]
-      if (verdict !== undefined) expect(verdict.valid, verdict.report).toBe(true)
+      if (verdict !== undefined) expect(verdict.verdict, verdict.report).not.toBe('anomalies')
     }
     if (missing !== undefined) context.annotate?.(`isolation not checked: ${missing}`)
   } finally {

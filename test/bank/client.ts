@@ -10,6 +10,7 @@ export interface Shared {
   readonly accountCount: number
   readonly lists: Lists
   nextTransfer(): number
+  readonly acknowledged: { count: number }
   /** Errors no application should see. */
   readonly unexpected: string[]
 }
@@ -182,7 +183,7 @@ async function lists(
 async function record(
   client: pg.Client,
   process: number,
-  { recorder, unexpected }: Shared,
+  { recorder, unexpected, acknowledged }: Shared,
   operation: Operation,
   act: (commit: () => Promise<void>) => Promise<Operation>,
 ): Promise<Outcome> {
@@ -195,6 +196,7 @@ async function record(
       if (command !== 'COMMIT') throw new Settled(`COMMIT answered ${command}`)
     })
     recorder.complete(process, 'ok', done)
+    acknowledged.count += 1
     return 'ok'
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)

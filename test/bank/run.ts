@@ -58,11 +58,11 @@ for (const error of new Set(report.unexpected)) print(`unexpected: ${error}`)
 for (const level of ['snapshot', 'committed'] as const) {
   const verdict = verdicts[level]
   if (verdict === undefined) continue
-  wrong ||= !verdict.valid
+  wrong ||= verdict.verdict !== 'valid'
   print(
-    `${level}: ${verdict.transactions} transactions over lists, ${verdict.valid ? 'valid' : `NOT VALID: ${verdict.anomalies}`}`,
+    `${level}: ${verdict.transactions} transactions over lists, ${verdict.verdict} ${verdict.anomalies}`,
   )
-  if (!verdict.valid) print(verdict.report.slice(0, 4000))
+  if (verdict.verdict !== 'valid') print(verdict.report.slice(0, 4000))
 }
 print(wrong ? 'WRONG' : 'nothing lost, nothing half there, the total is constant')
 process.exitCode = wrong ? 1 : 0

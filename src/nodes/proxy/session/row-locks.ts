@@ -18,11 +18,14 @@ export class RowLocks {
   readonly #owners = new Map<string, object>()
   readonly #holders = new Map<object, Holder>()
 
-  /** @returns true when all are held now; false after waiting for another transaction: the rows must be read again. */
+  /**
+   * @param rowIds stored rows, or names of unique keys that no row has yet
+   * @returns true when all are held now; false after waiting for another transaction: the rows must be read again
+   */
   async acquire(
     transaction: object,
     tableId: number,
-    rowIds: Iterable<number>,
+    rowIds: Iterable<number | string>,
     context: Context,
   ): Promise<boolean> {
     const holder = this.#holder(transaction)

@@ -2,7 +2,9 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { aggregateShards } from '#nodes/proxy/distribute/fan-out.js'
+import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { type Execution, keepsSnapshot } from '#nodes/proxy/statements/execution.js'
+import { keyNames } from '#nodes/proxy/statements/own-keys.js'
 import { allShards } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
 
@@ -38,6 +40,22 @@ export async function holdRows(
     )
   }
   return false
+}
+
+/**
+ * Unique keys that an upsert is about to add: whoever else wants to add one waits, and then finds the row.
+ * @returns false after waiting: the statement must look again
+ */
+export async function holdKeys(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+): Promise<boolean> {
+  const { environment, transaction, context } = execution
+  for (const { table, inserted } of changes) {
+    const names = [...new Set(keyNames(table, inserted))].sort()
+    if (!(await environment.rowLocks.acquire(transaction, table.oid, names, context))) return false
+  }
+  return true
 }
 
 async function countLive(

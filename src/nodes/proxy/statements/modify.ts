@@ -26,9 +26,11 @@ import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import {
   chooseWriteTimestamp,
   type Execution,
+  keepsSnapshot,
   renewSnapshot,
 } from '#nodes/proxy/statements/execution.js'
-import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
+import { holdKeys, holdRows } from '#nodes/proxy/statements/hold-rows.js'
+import { mergeLoads } from '#nodes/proxy/statements/merge-loads.js'
 import {
   type LoadedRows,
   loadRows,
@@ -116,7 +118,11 @@ async function runModify(execution: Execution, prepared: PreparedPlan): Promise<
     if (outcome !== undefined) return outcome
     renewSnapshot(execution)
   }
-  throw new DatabaseError(
+  throw concurrentUpdate()
+}
+
+function concurrentUpdate(): DatabaseError {
+  return new DatabaseError(
     SqlState.serializationFailure,
     'could not serialize access due to concurrent update',
   )
@@ -184,7 +190,13 @@ export async function runUntilSettled(
       const changes = await toChanges(result, capture, execution.catalog)
       return { result, changes, ...(await conflictingRows(execution, changes, loaded, readAt)) }
     })
+    if (outcome.outdated) {
+      if (keepsSnapshot(execution.transaction)) throw concurrentUpdate()
+      return undefined
+    }
     if (outcome.unseen.length === 0) {
+      if (isUpsert(execution) && !(await holdNewKeys(execution, outcome.changes, rows, readAt)))
+        return undefined
       if (!(await lockRemoved(execution, outcome.changes, rows, readAt))) return undefined
       // Only now: a key may be taken by the next version of a row that another transaction has just changed.
       if (outcome.violation !== undefined) throw outcome.violation
@@ -214,6 +226,8 @@ type Attempt = {
   readonly changes: readonly CapturedChange[]
   readonly unseen: readonly LoadedRows[]
   readonly violation: DatabaseError | undefined
+  /** A row that an upsert meets is newer than what the statement sees. */
+  readonly outdated: boolean
 }
 
 /** Sequence values used by an attempt that is run again are given back: the second run draws them anew. */
@@ -283,9 +297,10 @@ async function conflictingRows(
   changes: readonly CapturedChange[],
   loaded: readonly LoadedRows[],
   readAt: Timestamp,
-): Promise<Pick<Attempt, 'unseen' | 'violation'>> {
+): Promise<Pick<Attempt, 'unseen' | 'violation' | 'outdated'>> {
   const upsert = isUpsert(execution)
   const unseen: LoadedRows[] = []
+  let outdated = false
   for (const change of changes) {
     if (change.inserted.rowCount === 0) continue
     const rows = loaded.find((entry) => entry.table.oid === change.table.oid)
@@ -300,16 +315,29 @@ async function conflictingRows(
     if (conflict === undefined) continue
     const seen = conflict.rowId < 0 || rows?.rowIds.includes(conflict.rowId) === true
     if (!upsert || seen) {
-      return { unseen: [], violation: conflictError(change.table, conflict, execution.settings) }
+      const violation = conflictError(change.table, conflict, execution.settings)
+      return { unseen: [], violation, outdated: false }
     }
     const attnums = storedColumns(change.table).map((column) => column.attnum)
-    unseen.push(
-      await loadRows(execution, change.table, attnums, readAt, {
-        keys: { indexOid: conflict.indexOid, values: await conflict.allKeys() },
-      }),
-    )
+    const found = await loadRows(execution, change.table, attnums, readAt, {
+      keys: { indexOid: conflict.indexOid, values: await conflict.allKeys() },
+    })
+    outdated ||= !found.rowIds.includes(conflict.rowId)
+    unseen.push(found)
   }
-  return { unseen, violation: undefined }
+  return { unseen, violation: undefined, outdated }
+}
+
+/** @returns false when somebody else has added one of the keys meanwhile: the upsert must look again */
+async function holdNewKeys(
+  execution: Execution,
+  changes: readonly CapturedChange[],
+  rows: readonly LoadedRows[],
+  readAt: Timestamp,
+): Promise<boolean> {
+  if (!(await holdKeys(execution, changes))) return false
+  if ((await execution.environment.streaming.strongTimestamp()) === readAt) return true
+  return (await conflictingRows(execution, changes, rows, readAt)).unseen.length === 0
 }
 
 function removedRowIds(change: CapturedChange, rows: LoadedRows | undefined): readonly number[] {
@@ -328,47 +356,6 @@ function removedOwn(change: CapturedChange, rows: LoadedRows | undefined): numbe
   for (const position of change.removed)
     if (position >= storedCount) own.push(position - storedCount)
   return own.sort((a, b) => a - b)
-}
-
-/** Adds rows to what a table has loaded already, without loading one twice. */
-function mergeLoads(rows: readonly LoadedRows[], more: readonly LoadedRows[]): LoadedRows[] {
-  const merged = [...rows]
-  for (const extra of more) {
-    const at = merged.findIndex((entry) => entry.table.oid === extra.table.oid)
-    const old = merged[at]
-    if (old === undefined) merged.push(extra)
-    else merged[at] = joinLoads(old, extra)
-  }
-  return merged
-}
-
-function joinLoads(old: LoadedRows, extra: LoadedRows): LoadedRows {
-  // Stored rows come first and own rows last in both; own rows are the same in both.
-  const oldStored = storedPart(old)
-  const extraStored = storedPart(extra)
-  const own = extra.batches.slice(extraStored.batchCount)
-  const rowIds = new Float64Array([...old.rowIds, ...extra.rowIds])
-  const batches = [
-    ...old.batches.slice(0, oldStored.batchCount),
-    ...extra.batches.slice(0, extraStored.batchCount),
-    ...own,
-  ]
-  return {
-    ...old,
-    rowIds,
-    batches,
-    rowCount: batches.reduce((sum, batch) => sum + batch.rowCount, 0),
-  }
-}
-
-function storedPart(rows: LoadedRows): { readonly batchCount: number } {
-  let count = 0
-  let seen = 0
-  while (seen < rows.rowIds.length && count < rows.batches.length) {
-    seen += rows.batches[count]?.rowCount ?? 0
-    count += 1
-  }
-  return { batchCount: count }
 }
 
 /**

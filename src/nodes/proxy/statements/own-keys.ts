@@ -93,6 +93,13 @@ function keysWithout(
   return keys
 }
 
+/** A name for each unique key of each row. */
+export function* keyNames(table: TableInfo, batch: ColumnBatch): Generator<string> {
+  for (const key of table.keys) {
+    for (const [, text] of keyTexts(table, key, batch)) yield `${key.indexOid}/${text}`
+  }
+}
+
 function* keyTexts(
   table: TableInfo,
   key: KeyConstraint,
