@@ -1,22 +1,54 @@
-/** The processes of the simulated cluster: started, killed, started again; and how they reach each other. */
+/**
+ * The processes of the simulated cluster: started, killed, started again; who leads and who owns what; how they reach each
+ * other. The orders (lead, own) come from nowhere here: in a real cluster the coordinator gives them.
+ *
+ *   standalone   one server with everything but proxies; nobody else may be coordinator or owner
+ *   cluster      coordinators, of which the newest leads; workers with a query and a data node, which own log channels
+ */
+import {
+  DatabaseError,
+  InvariantError,
+  SqlState,
+  StoreError,
+  UnreachableError,
+} from '#base/errors.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import {
   type DistributedStreaming,
   openDistributedStreaming,
 } from '#nodes/proxy/distribute/distributed-streaming.js'
-import type { StreamingNode } from '#nodes/streaming/contract.js'
+import { logChannelOf, type StreamingNode } from '#nodes/streaming/contract.js'
+import { NotOwnerError } from '#nodes/streaming/ownership.js'
+import { Directory } from './directory.js'
 import { type Address, Network } from './network.js'
+import {
+  lead,
+  openPlace,
+  own,
+  type Place,
+  type Surroundings,
+  startData,
+  startQuery,
+} from './places.js'
 import { SimProcess } from './process.js'
 import type { Random } from './random.js'
-import { type Server, startServer } from './server.js'
+import { remoteCoordinator } from './remote-coordinator.js'
 import type { Settings } from './settings.js'
 import { Disks } from './stores.js'
-import { oracleTravels, streamingTravels } from './travels.js'
+import { streamingTravels } from './travels.js'
 import type { World } from './world.js'
 
 export interface ProxyPlace {
   readonly process: SimProcess
   readonly streaming: DistributedStreaming
+}
+
+type Kind = 'server' | 'coordinator' | 'worker' | 'proxy'
+
+interface Worker extends Place {
+  readonly surroundings: Surroundings
+  /** Log channels that it owns, or is about to. */
+  readonly owned: Set<string>
 }
 
 const restartMsMax = 60
@@ -25,84 +57,229 @@ export class Cluster {
   readonly world: World
   readonly settings: Settings
   readonly network: Network
+  readonly directory: Directory
   readonly disks = new Disks()
-  readonly #random: Random
-  #server: Server | undefined
-  #serverProcess: SimProcess | undefined
-  readonly #proxies = new Map<string, SimProcess>()
   onProxy: (proxy: ProxyPlace) => void = () => {}
+  readonly #random: Random
+  readonly #processes = new Map<string, SimProcess>()
+  readonly #coordinators = new Map<string, Place>()
+  readonly #workers = new Map<string, Worker>()
+  /** Is about to lead. */
+  #candidate: SimProcess | undefined
 
   constructor(world: World, settings: Settings) {
     this.world = world
     this.settings = settings
     this.network = new Network(world)
+    this.directory = new Directory(world)
     this.#random = world.random.fork()
   }
 
-  get processNames(): readonly string[] {
-    return ['server', ...this.#proxies.keys()]
+  get logChannels(): readonly string[] {
+    return Array.from({ length: this.settings.logChannelCount }, (_, n) => `log-${n}`)
+  }
+
+  names(...kinds: readonly Kind[]): readonly string[] {
+    const names = [...this.#processes.keys()]
+    return kinds.length === 0 ? names : names.filter((name) => kinds.includes(kindOf(name)))
   }
 
   logChannelOf(tableId: number, shard: number): string {
-    return `log-${(tableId + shard) % this.settings.logChannelCount}`
+    return logChannelOf(tableId, shard, this.settings.logChannelCount)
   }
 
   start(): void {
-    this.#bootServer()
-    for (let n = 0; n < this.settings.proxyCount; n += 1) this.bootProxy(`proxy-${n}`)
-  }
-
-  #spawn(name: string): SimProcess {
-    const { clockSkewMsMax, clockDriftMax } = this.settings
-    const skewMs = this.#random.between(-clockSkewMsMax, clockSkewMsMax)
-    const drift = 1 + this.#random.between(-clockDriftMax, clockDriftMax)
-    return new SimProcess(this.world, name, { skewMs, drift })
-  }
-
-  #bootServer(): void {
-    const process = this.#spawn('server')
-    this.#serverProcess = process
-    const { world } = this
-    process
-      .while(startServer(process, this.disks, this.settings))
-      .then((server) => {
-        this.#server = server
-        world.count('server started')
-        world.say('server', 'has started')
-      })
-      .catch((error: unknown) => {
-        if (!isOfStore(error)) world.fail(error)
-        world.say('server', `could not start: ${String(error)}`)
-        this.crashServer()
-      })
-  }
-
-  crashServer(): void {
-    if (this.#serverProcess?.alive !== true) return
-    this.world.say('server', 'is killed')
-    this.world.count('server killed')
-    this.#server = undefined
-    this.#serverProcess.kill()
-    this.world.after(this.#random.between(1, restartMsMax), 'boot', () => this.#bootServer())
-  }
-
-  bootProxy(name: string): void {
-    const process = this.#spawn(name)
-    this.#proxies.set(name, process)
-    const nodes = new Map<string, StreamingNode>()
-    for (let n = 0; n < this.settings.logChannelCount; n += 1) {
-      const logChannel = `log-${n}`
-      nodes.set(
-        logChannel,
-        this.network.connect(
-          process,
-          logChannel,
-          () => this.#ownerOf(logChannel),
-          streamingTravels,
-        ),
-      )
+    const { coordinatorCount, workerCount, proxyCount } = this.settings
+    if (coordinatorCount === 0) this.#boot('server')
+    for (let n = 0; n < coordinatorCount; n += 1) this.#boot(`coordinator-${n}`)
+    if (coordinatorCount > 0) {
+      for (let n = 0; n < workerCount; n += 1) this.#boot(`worker-${n}`)
+      for (const logChannel of this.logChannels) this.#assign(logChannel)
     }
-    const oracle = this.network.connect(process, 'oracle', () => this.#coordinator(), oracleTravels)
+    for (let n = 0; n < proxyCount; n += 1) this.#boot(`proxy-${n}`)
+  }
+
+  /** @returns false when there is nobody of the kind alive */
+  crash(kind: Kind): boolean {
+    const alive = this.names(kind).filter((name) => this.#processes.get(name)?.alive)
+    if (alive.length === 0) return false
+    this.#kill(this.#random.pick(alive))
+    return true
+  }
+
+  /** Somebody else leads, while the one before may be alive. */
+  elect(): void {
+    if (this.#candidate?.alive === true || this.settings.coordinatorCount === 0) return
+    const alive = [...this.#coordinators.values()].filter(({ process }) => process.alive)
+    if (alive.length === 0) return
+    const place = this.#random.pick(alive)
+    this.#candidate = place.process
+    this.#carryOut(place.process, lead(place, 'elected'), {
+      done: (target) => {
+        this.#candidate = undefined
+        this.world.count('leader elected')
+        this.world.say(place.process.name, 'leads')
+        this.directory.publish('coordinator', { process: place.process, target })
+      },
+      failed: () => {
+        this.#candidate = undefined
+        this.world.after(10, 'elect', () => this.elect())
+      },
+    })
+  }
+
+  /** Another worker owns the log channel, while the one before may be alive. */
+  moveLogChannel(): void {
+    if (this.#workers.size < 2) return
+    this.#assign(this.#random.pick(this.logChannels))
+  }
+
+  stepClock(): void {
+    const process = this.#processes.get(this.#random.pick(this.names()))
+    if (process === undefined) return
+    process.clock.skewMs += this.#random.between(-500, 500)
+    this.world.count('clock stepped')
+  }
+
+  #boot(name: string): void {
+    const { clockSkewMsMax, clockDriftMax } = this.settings
+    const process = new SimProcess(this.world, name, {
+      skewMs: this.#random.between(-clockSkewMsMax, clockSkewMsMax),
+      drift: 1 + this.#random.between(-clockDriftMax, clockDriftMax),
+    })
+    this.#processes.set(name, process)
+    switch (kindOf(name)) {
+      case 'server':
+        this.#bootServer(process)
+        return
+      case 'coordinator':
+        this.#coordinators.set(name, openPlace(process, this.disks))
+        if (this.directory.newest('coordinator')?.process.alive !== true) this.elect()
+        return
+      case 'worker':
+        this.#bootWorker(process)
+        return
+      case 'proxy':
+        this.#bootProxy(process)
+        return
+    }
+  }
+
+  #kill(name: string): void {
+    const process = this.#processes.get(name)
+    if (process?.alive !== true) return
+    const kind = kindOf(name)
+    this.world.say(name, 'is killed')
+    this.world.count(`${kind} killed`)
+    process.kill()
+    const restartMs = this.#random.between(1, restartMsMax)
+    this.world.after(restartMs, 'boot', () => this.#boot(name))
+    if (kind === 'coordinator') {
+      this.world.after(this.#random.between(1, 30), 'elect', () => {
+        if (this.directory.newest('coordinator')?.process.alive !== true) this.elect()
+      })
+    }
+    for (const logChannel of this.#workers.get(name)?.owned ?? []) {
+      this.world.after(this.#random.between(1, 30), 'assign', () => this.#assign(logChannel))
+    }
+    this.#workers.delete(name)
+  }
+
+  #bootServer(process: SimProcess): void {
+    const start = async (): Promise<void> => {
+      const place = openPlace(process, this.disks)
+      const coordinator = await lead(place, 'exclusive')
+      const surroundings = {
+        coordinator,
+        queryNode: startQuery(place),
+        dataNode: await startData(place),
+      }
+      const nodes = new Map<string, StreamingNode>()
+      for (const logChannel of this.logChannels) {
+        nodes.set(
+          logChannel,
+          await own(place, logChannel, surroundings, this.settings, 'exclusive', () => {}),
+        )
+      }
+      this.directory.publish('coordinator', { process, target: coordinator })
+      for (const [logChannel, target] of nodes)
+        this.directory.publish(logChannel, { process, target })
+    }
+    this.#carryOut(process, start(), {
+      done: () => {
+        this.world.count('server started')
+        this.world.say('server', 'has started')
+      },
+      failed: () => this.#kill('server'),
+    })
+  }
+
+  #bootWorker(process: SimProcess): void {
+    const place = openPlace(process, this.disks)
+    const coordinator = remoteCoordinator(process, this.network, this.directory)
+    this.#carryOut(process, startData(place), {
+      done: (dataNode) => {
+        const surroundings = { coordinator, queryNode: startQuery(place), dataNode }
+        this.#workers.set(process.name, { ...place, surroundings, owned: new Set() })
+      },
+      failed: () => this.#kill(process.name),
+    })
+  }
+
+  #assign(logChannel: string): void {
+    const alive = [...this.#workers.values()].filter(
+      (candidate) => candidate.process.alive && !candidate.owned.has(logChannel),
+    )
+    if (alive.length === 0) {
+      if (!this.#isOwned(logChannel)) this.world.after(5, 'assign', () => this.#assign(logChannel))
+      return
+    }
+    const worker = this.#random.pick(alive)
+    const { process, surroundings } = worker
+    worker.owned.add(logChannel)
+    this.world.say(process.name, `is to own ${logChannel}`)
+    const again = (): void => {
+      worker.owned.delete(logChannel)
+      if (this.#isOwned(logChannel)) return
+      this.world.after(this.#random.between(1, 20), 'assign', () => this.#assign(logChannel))
+    }
+    const onFailure = (error: unknown): void => {
+      if (error instanceof NotOwnerError) again()
+    }
+    this.#carryOut(
+      process,
+      own(worker, logChannel, surroundings, this.settings, 'leased', onFailure),
+      {
+        done: (target) => {
+          if (!worker.owned.has(logChannel)) return
+          this.world.count('log channel taken')
+          this.world.say(process.name, `owns ${logChannel}`)
+          this.directory.publish(logChannel, { process, target })
+        },
+        failed: again,
+      },
+    )
+  }
+
+  /** Or somebody is about to. */
+  #isOwned(logChannel: string): boolean {
+    return [...this.#workers.values()].some(
+      ({ process, owned }) => process.alive && owned.has(logChannel),
+    )
+  }
+
+  #bootProxy(process: SimProcess): void {
+    const nodes = new Map<string, StreamingNode>()
+    for (const logChannel of this.logChannels) {
+      const address = (): Address<StreamingNode> | undefined =>
+        this.directory.lookUp(process.name, logChannel) as Address<StreamingNode> | undefined
+      nodes.set(logChannel, this.network.connect(process, logChannel, address, streamingTravels))
+    }
+    const oracle: Pick<Coordinator, 'timestamp'> = remoteCoordinator(
+      process,
+      this.network,
+      this.directory,
+    )
     const distributed = openDistributedStreaming({
       nodes,
       logChannelOf: (tableId, shard) => this.logChannelOf(tableId, shard),
@@ -114,38 +291,31 @@ export class Cluster {
     this.onProxy({ process, streaming })
   }
 
-  crashProxy(name: string): void {
-    const process = this.#proxies.get(name)
-    if (process?.alive !== true) return
-    this.world.say(name, 'is killed')
-    this.world.count('proxy killed')
-    process.kill()
-    this.world.after(this.#random.between(1, restartMsMax), 'boot', () => this.bootProxy(name))
-  }
-
-  stepClock(): void {
-    const process = this.#serverProcess
-    if (process === undefined) return
-    process.clock.skewMs += this.#random.between(-500, 500)
-    this.world.count('clock stepped')
-  }
-
-  #ownerOf(logChannel: string): Address<StreamingNode> | undefined {
-    const server = this.#server
-    const target = server?.streaming.get(logChannel)
-    return server === undefined || target === undefined
-      ? undefined
-      : { process: server.process, target }
-  }
-
-  #coordinator(): Address<Pick<Coordinator, 'timestamp'>> | undefined {
-    const server = this.#server
-    return server === undefined
-      ? undefined
-      : { process: server.process, target: server.coordinator }
+  #carryOut<T>(
+    process: SimProcess,
+    work: Promise<T>,
+    then: { readonly done: (value: T) => void; readonly failed: () => void },
+  ): void {
+    process
+      .while(work)
+      .then(then.done)
+      .catch((error: unknown) => {
+        if (!mayHappen(error)) this.world.fail(error)
+        this.world.say(process.name, `could not: ${String(error)}`)
+        this.world.count('order failed')
+        then.failed()
+      })
   }
 }
 
-function isOfStore(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'StoreError' || error.name === 'DatabaseError')
+function kindOf(name: string): Kind {
+  return name.split('-')[0] as Kind
+}
+
+/** Of an order, under faults. */
+function mayHappen(error: unknown): boolean {
+  if (error instanceof InvariantError) return false
+  if (error instanceof StoreError || error instanceof UnreachableError) return true
+  if (!(error instanceof DatabaseError)) return false
+  return error.sqlState === SqlState.adminShutdown || error.sqlState === SqlState.cannotConnectNow
 }

@@ -28,7 +28,13 @@ export const quietNetwork: NetworkFaults = { delayMsMax: 1, slow: 0, loss: 0, du
  * How a method of a contract travels: once, perhaps twice, as a stream of parts, or as a look at what the last answer said
  * (methods that answer at once).
  */
-export type Travel = 'once' | 'repeatable' | 'stream' | { readonly known: unknown } | 'absent'
+export type Travel =
+  | 'once'
+  | 'repeatable'
+  | 'stream'
+  | { readonly known: unknown }
+  | { readonly always: unknown }
+  | 'absent'
 export type Travels<T> = Readonly<Record<keyof T & string, Travel>>
 
 export interface Address<T> {
@@ -88,8 +94,10 @@ export class Network {
     }
     for (const [method, travel] of Object.entries<Travel>(travels)) {
       if (travel === 'absent') continue
-      if (typeof travel === 'object') stub[method] = () => known.get(method) ?? travel.known
-      else if (travel === 'stream')
+      if (typeof travel === 'object') {
+        stub[method] =
+          'always' in travel ? () => travel.always : () => known.get(method) ?? travel.known
+      } else if (travel === 'stream')
         stub[method] = (...given: unknown[]) => this.#stream(link, method, given)
       else {
         stub[method] = (...given: unknown[]) =>
@@ -165,7 +173,7 @@ export class Network {
         const answer = (finish: () => void): void => {
           if (!process.alive) return
           for (const [what, travel] of Object.entries(link.travels)) {
-            if (typeof travel !== 'object') continue
+            if (typeof travel !== 'object' || 'always' in travel) continue
             const value = look(target, what)
             if (value !== undefined) link.known.set(what, value)
           }

@@ -5,6 +5,9 @@ import type { OperationName } from './workload.js'
 
 export interface Settings {
   readonly logChannelCount: number
+  /** 0: one server with everything but proxies. */
+  readonly coordinatorCount: number
+  readonly workerCount: number
   readonly shardCount: number
   readonly proxyCount: number
   readonly sessionsPerProxy: number
@@ -27,7 +30,16 @@ export interface Settings {
   readonly pauseMsMax: number
 }
 
-export type Blow = 'crashServer' | 'crashProxy' | 'partition' | 'storeAway' | 'clockStep'
+export type Blow =
+  | 'crashServer'
+  | 'crashCoordinator'
+  | 'crashWorker'
+  | 'crashProxy'
+  | 'elect'
+  | 'moveLogChannel'
+  | 'partition'
+  | 'storeAway'
+  | 'clockStep'
 
 /** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
 export function settingsFrom(random: Random): Settings {
@@ -36,9 +48,12 @@ export function settingsFrom(random: Random): Settings {
   const every = (probability: number, from: number, to: number): number =>
     random.chance(probability) ? random.between(from, to) : Number.POSITIVE_INFINITY
   const weight = (usual: number): number => sometimes(0.8, () => usual)
+  const isCluster = random.chance(0.75)
   return {
     logChannelCount: 1,
-    shardCount: 1,
+    coordinatorCount: isCluster ? 1 + random.below(3) : 0,
+    workerCount: isCluster ? 1 + random.below(3) : 0,
+    shardCount: 1 + random.below(3),
     proxyCount: 1 + random.below(2),
     sessionsPerProxy: 1 + random.below(3),
     limits: {
@@ -54,6 +69,10 @@ export function settingsFrom(random: Random): Settings {
     troubleMs: random.between(300, 700),
     everyMs: {
       crashServer: every(0.6, 80, 400),
+      crashCoordinator: every(0.4, 80, 400),
+      crashWorker: every(0.5, 60, 300),
+      elect: every(0.4, 50, 300),
+      moveLogChannel: every(0.4, 50, 300),
       crashProxy: every(0.4, 100, 500),
       partition: every(0.5, 50, 300),
       storeAway: every(0.4, 50, 300),

@@ -26,6 +26,21 @@ export const streamingTravels: Travels<StreamingNode> = {
   stop: 'absent',
 }
 
-export const oracleTravels: Travels<Pick<Coordinator, 'timestamp'>> = {
+export const coordinatorTravels: Travels<Coordinator> = {
   timestamp: 'repeatable',
+  // Elsewhere nobody can say it at once.
+  timestampNow: { always: undefined },
+  ddlLog: 'repeatable',
+  appendDdl: 'repeatable',
+  allocateSegmentIds: 'repeatable',
+  leaseCounter: 'repeatable',
+  segments: 'repeatable',
+  checkpoints: 'repeatable',
+  switchSegments: 'repeatable',
+  getSetting: 'repeatable',
+  putSetting: 'repeatable',
+  listSettings: 'repeatable',
+  logChannelOwner: 'repeatable',
+  setLogChannelOwner: 'repeatable',
+  stop: 'absent',
 }

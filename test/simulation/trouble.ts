@@ -22,11 +22,15 @@ export function startTrouble(cluster: Cluster): () => void {
     })
   }
 
-  const blows: Record<Blow, () => void> = {
-    crashServer: () => cluster.crashServer(),
-    crashProxy: () => cluster.crashProxy(random.pick(cluster.processNames.slice(1))),
+  const blows: Record<Blow, () => unknown> = {
+    crashServer: () => cluster.crash('server'),
+    crashCoordinator: () => cluster.crash('coordinator'),
+    crashWorker: () => cluster.crash('worker'),
+    crashProxy: () => cluster.crash('proxy'),
+    elect: () => cluster.elect(),
+    moveLogChannel: () => cluster.moveLogChannel(),
     partition: () => {
-      const [a = '', b = ''] = random.shuffle(cluster.processNames)
+      const [a = '', b = ''] = random.shuffle(cluster.names())
       world.say('world', `${a} does not reach ${b}`)
       world.count('partition')
       network.cut(a, b)

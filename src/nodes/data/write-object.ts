@@ -144,7 +144,8 @@ async function checksumOfFile(files: LocalFiles, path: string, context: Context)
   const handle = await files.open(path, 'r')
   try {
     const checksum = new Checksum()
-    const buffer = new Uint8Array(checksumSliceBytes)
+    // Most files are smaller than a slice.
+    const buffer = new Uint8Array(Math.min(checksumSliceBytes, Math.max(1, await files.size(path))))
     for (;;) {
       const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength)
       if (bytesRead === 0) return checksum.finish()

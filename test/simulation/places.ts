@@ -1,0 +1,92 @@
+/** What runs in each kind of simulated process. */
+
+import type { Native } from '#engine/index/native.js'
+import { createPlainNative } from '#engine/index/plain/plain-native.testing.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import type { DataNode } from '#nodes/data/contract.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import type { QueryNode } from '#nodes/query/contract.js'
+import { startQueryNode } from '#nodes/query/query-node.js'
+import type { StreamingNode } from '#nodes/streaming/contract.js'
+import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
+import type { SimProcess } from './process.js'
+import type { Settings } from './settings.js'
+import { type Disks, openStores, type Stores } from './stores.js'
+import { watchCoordinator } from './watch-coordinator.js'
+
+/** A process with its handles on the stores. */
+export interface Place {
+  readonly process: SimProcess
+  readonly stores: Stores
+  readonly native: Native
+}
+
+export function openPlace(process: SimProcess, disks: Disks): Place {
+  const stores = openStores(process, disks)
+  return { process, stores, native: createPlainNative(stores.files) }
+}
+
+export async function lead(
+  { process, stores }: Place,
+  leadership: 'exclusive' | 'elected',
+): Promise<Coordinator> {
+  const { runtime } = process
+  const coordinator = await openCoordinator({ meta: stores.meta, runtime, leadership })
+  return watchCoordinator(coordinator, process)
+}
+
+export function startQuery({ process, stores, native }: Place): QueryNode {
+  return startQueryNode({ native, objects: stores.objects, runtime: process.runtime })
+}
+
+export function startData({ process, stores, native }: Place): Promise<DataNode> {
+  const { objects, files } = stores
+  const { runtime } = process
+  return startDataNode({
+    native,
+    objects,
+    runtime,
+    files,
+    temporaryDirectory: 'temporary',
+    threads: 1,
+  })
+}
+
+/** What a streaming node works with. */
+export interface Surroundings {
+  readonly coordinator: Coordinator
+  readonly queryNode: QueryNode
+  readonly dataNode: DataNode
+}
+
+export function own(
+  { process, stores, native }: Place,
+  logChannel: string,
+  surroundings: Surroundings,
+  settings: Settings,
+  ownership: 'exclusive' | 'leased',
+  onFailure: (error: unknown) => void,
+): Promise<StreamingNode> {
+  const { world, runtime } = process
+  return openReopeningStreamingNode({
+    ...surroundings,
+    wal: stores.wal,
+    logChannel,
+    logChannelCount: settings.logChannelCount,
+    native,
+    runtime,
+    ownership,
+    limits: settings.limits,
+    background: 'automatic',
+    onFailure: (error) => {
+      if (!process.alive) return
+      world.count('streaming node failed')
+      world.say(process.name, `${logChannel} has failed: ${String(error)}`)
+      onFailure(error)
+    },
+    onBackgroundError: (error) => {
+      if (process.alive) world.noteBackgroundError(process.name, error)
+    },
+  })
+}
