@@ -9,10 +9,11 @@ const end = '<!-- /settings -->'
 const readme = readFileSync(path, 'utf8')
 const [before = '', rest = ''] = readme.split(begin)
 const after = rest.slice(rest.indexOf(end))
-const rows = listSettings({ processorCount: 8 }).map(
+const rows = listSettings({ processorCount: 8, memoryBytes: 2 ** 32 }).map(
   ({ name, flag, variable, meaning, defaultText }) => {
     const ofMachine: Readonly<Record<string, string>> = {
       threads: 'processors',
+      memory: 'half of the machine',
     }
     const shown = ofMachine[name] ?? (defaultText === undefined ? '' : `\`${defaultText}\``)
     const cells = [flag === '' ? '' : `\`${flag}\``, `\`${variable}\``, shown, meaning]

@@ -1,9 +1,11 @@
 /** The only place that names adapters: every kind of node in one process, over the embedded log, meta store and objects. */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { divideMemory } from '#base/memory-division.js'
+import { type MemoryPart, memoryMetrics } from '#base/memory-parts.js'
 import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
-import { type Config, ConfigError } from '#config.js'
+import { type Config, ConfigError, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
 import { openHttpServer } from '#net/http/server.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
@@ -15,10 +17,12 @@ import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
+import type { QueryNode } from '#nodes/query/contract.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
+import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
 import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
@@ -91,7 +95,7 @@ export async function assembleStandalone(
     retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
   })
-  const listeners = await listen(config, proxy, events)
+  const listeners = await listen(config, proxy, engine.memory, events)
   return {
     host: listeners.host,
     port: listeners.port,
@@ -137,7 +141,15 @@ async function openEngine(
   events: StandaloneEvents,
 ) {
   const runtime = systemRuntime
-  const queryNode = startQueryNode({ native, objects, runtime, verifyChecksums: false })
+  const division = divideMemory(config.memory, postgresCount(config.evaluators))
+  const memory = new WriteMemory({ runtime, hardBytes: division.growingBytes })
+  const queryNode = startQueryNode({
+    native,
+    objects,
+    runtime,
+    verifyChecksums: false,
+    memoryBytes: division.sealedBytes,
+  })
   const dataNode = await startDataNode({
     native,
     objects,
@@ -157,7 +169,12 @@ async function openEngine(
       dataNode,
       native,
       runtime,
-      limits: { segmentBytesMax: config.sealBytes, retentionMs: config.retention },
+      memory,
+      limits: {
+        // Several are being filled, flushed and emptied at a time.
+        segmentBytesMax: Math.min(config.sealBytes, division.growingBytes / 6),
+        retentionMs: config.retention,
+      },
       onBackgroundError: (error) =>
         events.retry('background work failed and is tried again', error),
       onFailure: events.fatal,
@@ -166,6 +183,7 @@ async function openEngine(
   }
   return {
     nodes,
+    memory: () => memoryParts(memory, queryNode),
     async stop() {
       await Promise.all([...nodes.values()].map((node) => node.stop()))
       await queryNode.stop()
@@ -197,6 +215,24 @@ async function fixLogChannelCount(
   return count
 }
 
+function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
+  const { loads, evictions, ...sealed } = queryNode.memory()
+  return [
+    {
+      name: 'sealed',
+      usedBytes: sealed.usedBytes,
+      budgetBytes: sealed.budgetBytes,
+      events: { load: loads, evict: evictions },
+    },
+    {
+      name: 'growing',
+      usedBytes: growing.measure(),
+      budgetBytes: growing.hardBytes,
+      events: { delay: growing.delayedCount, refuse: growing.refusedCount },
+    },
+  ]
+}
+
 /** DDL whose commit is in the log but did not reach the coordinator's DDL log before the process ended. */
 async function settleRecoveredDdl(
   loggedCount: number,
@@ -219,7 +255,12 @@ async function settleRecoveredDdl(
   }
 }
 
-async function listen(config: Config, proxy: ProxyNode, events: StandaloneEvents) {
+async function listen(
+  config: Config,
+  proxy: ProxyNode,
+  memory: () => readonly MemoryPart[],
+  events: StandaloneEvents,
+) {
   const server = await openPgServer({
     host: config.host,
     port: config.port,
@@ -240,7 +281,7 @@ async function listen(config: Config, proxy: ProxyNode, events: StandaloneEvents
           port: config.httpPort,
           livez: () => undefined,
           readyz: () => undefined,
-          metrics: () => metrics(server.connectionCount),
+          metrics: () => metrics(server.connectionCount, memory()),
         })
   return {
     host: server.host,
@@ -271,7 +312,7 @@ export async function storePassword(
 }
 
 /** Prometheus' text format. */
-function metrics(connections: number): string {
+function metrics(connections: number, parts: readonly MemoryPart[]): string {
   const memory = process.memoryUsage()
   const lines = [
     '# TYPE elanus_connections gauge',
@@ -281,5 +322,5 @@ function metrics(connections: number): string {
     '# TYPE process_cpu_seconds_total counter',
     `process_cpu_seconds_total ${(process.cpuUsage().user + process.cpuUsage().system) / 1e6}`,
   ]
-  return `${lines.join('\n')}\n`
+  return `${[...lines, ...memoryMetrics(parts)].join('\n')}\n`
 }

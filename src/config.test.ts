@@ -10,7 +10,7 @@ import {
   readBootstrapPassword,
 } from '#config.js'
 
-const machine = { processorCount: 4 }
+const machine = { processorCount: 4, memoryBytes: 8 * 2 ** 30 }
 
 function configOf(args: readonly string[], environment: Record<string, string> = {}): Config {
   const parsed = parseConfig(args, environment, machine)
@@ -33,7 +33,10 @@ describe('configuration', () => {
       logLevel: 'info',
       threads: 4,
       evaluators: 2,
+      memory: 8 * 2 ** 30,
       sealBytes: 512 * 2 ** 20,
+      logChannels: undefined,
+      retention: 60_000,
     })
   })
 
@@ -57,6 +60,7 @@ describe('configuration', () => {
     [['start'], 'unknown argument "start"'],
     [['--log-level', 'loud'], '--log-level: "loud" is none of error, warn, info'],
     [['--seal-bytes', 'much'], '--seal-bytes: "much" is not a size such as 512MB or 2GB'],
+    [['--memory', '512MB'], '--memory: 512MB is too small with 2 evaluators, the least is 768MB'],
     [['--seal-bytes', '1kB'], '--seal-bytes: 1kB is too small, the least is 1MB'],
     [['--password', 'secret'], '--password would show in the list of processes'],
     [['--data', ''], '--data: must not be empty'],

@@ -4,6 +4,7 @@
  * Parsing is pure; what it needs of the machine is passed in.
  */
 import { readFileSync } from 'node:fs'
+import { leastMemory } from '#base/memory-division.js'
 
 /** Something a person typed is wrong. The message says what to do; nothing else is worth printing. */
 export class ConfigError extends Error {
@@ -148,6 +149,8 @@ function duration(
 /** What defaults depend on. */
 export interface Machine {
   readonly processorCount: number
+  /** What a process here should use when nobody says: base/memory-division.ts. */
+  readonly memoryBytes: number
 }
 
 function settingsFor(machine: Machine) {
@@ -190,6 +193,11 @@ function settingsFor(machine: Machine) {
       1,
       64,
       'embedded PostgreSQL instances for verbatim statements, about 220 MB each',
+    ),
+    memory: bytes(
+      formatBytes(Math.floor(machine.memoryBytes / 2 ** 20) * 2 ** 20),
+      2 ** 20,
+      'memory of the process: its parts are docs/memory.md; writes wait and are refused (53200) before it is used up',
     ),
     sealBytes: bytes(
       '512MB',
@@ -241,6 +249,7 @@ export function parseConfig(
   }
   const config = values as unknown as Config
   checkExposure(config)
+  checkMemory(config)
   return { kind: 'config', config }
 }
 
@@ -298,6 +307,19 @@ function checkExposure(config: Config): void {
     `refusing to listen on ${config.host} without password authentication: add --auth scram-sha-256 and ` +
       '--password-file FILE (or set ELANUS_PASSWORD), or listen on 127.0.0.1',
   )
+}
+
+function checkMemory({ memory, evaluators }: Config): void {
+  const least = leastMemory(postgresCount(evaluators))
+  if (memory >= least) return
+  throw new ConfigError(
+    `--memory: ${formatBytes(memory)} is too small with ${evaluators} evaluators, the least is ${formatBytes(least)}`,
+  )
+}
+
+/** The catalog, and a spare beside the evaluators. */
+export function postgresCount(evaluators: number): number {
+  return evaluators + 2
 }
 
 /** Only names and addresses that cannot mean another machine: 127.0.0.0/8, ::1, localhost. */

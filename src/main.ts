@@ -1,11 +1,13 @@
 /** `elanus start`: the server in this process, until a signal ends it. */
-import { availableParallelism } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { assembleStandalone, storePassword } from '#assemble.js'
+import { defaultMemory } from '#base/memory-division.js'
 import { type Config, ConfigError, parseConfig, readBootstrapPassword } from '#config.js'
 
 export async function main(args: readonly string[]): Promise<void> {
   const parsed = parseConfig(args, process.env, {
     processorCount: availableParallelism(),
+    memoryBytes: defaultMemory(totalmem(), process.constrainedMemory()),
   })
   if (parsed.kind === 'help') {
     process.stdout.write(`elanus start\n\n${parsed.text}\n`)

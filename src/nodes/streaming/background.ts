@@ -8,6 +8,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { sealDue, truncateLog } from '#nodes/streaming/checkpoint.js'
 import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
+import type { Hurry } from '#nodes/streaming/hurry.js'
 import { allChannels, type StreamingState } from '#nodes/streaming/state.js'
 import type { Wal } from '#storage/wal/wal.js'
 
@@ -27,7 +28,7 @@ export function startBackground(
   const stopping = new AbortController()
   const context: Context = { signal: stopping.signal }
   const loops = [
-    repeat(state, context, onError, () => seal(state, wal, logChannel)),
+    repeat(state, context, onError, () => seal(state, wal, logChannel), state.hurry),
     repeat(state, context, onError, () => improve(state, context)),
   ]
   return {
@@ -43,11 +44,12 @@ async function repeat(
   { signal }: Context,
   onError: (error: unknown) => void,
   step: () => Promise<void>,
+  hurry?: Hurry,
 ): Promise<void> {
   let pauseMs = state.limits.backgroundIntervalMs
   for (;;) {
     try {
-      await state.runtime.sleep(pauseMs, signal)
+      await (hurry?.sleep(state.runtime, pauseMs, signal) ?? state.runtime.sleep(pauseMs, signal))
     } catch {
       return
     }

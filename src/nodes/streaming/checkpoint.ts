@@ -12,6 +12,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { saveDdl } from '#nodes/streaming/ddl-settings.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
+import { closeLargest, isShort } from '#nodes/streaming/growing-memory.js'
 import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
 import { reasonToSeal } from '#nodes/streaming/seal-policy.js'
 import { allChannels, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
@@ -27,6 +28,7 @@ export function logHeldTo(state: StreamingState): number {
 /** Seals by policy. */
 export async function sealDue(state: StreamingState): Promise<void> {
   const held = logHeldTo(state)
+  if (isShort(state)) closeLargest(state)
   const nowMs = state.runtime.monotonicMs()
   for (const channel of allChannels(state)) {
     for (const segment of channel.view.growing) {

@@ -27,6 +27,7 @@ import {
 import type { CommitRequest, CommitResult } from '#nodes/streaming/contract.js'
 import { drawTimestamp, fetchTimestamp } from '#nodes/streaming/draw-timestamp.js'
 import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
+import { admitRows } from '#nodes/streaming/growing-memory.js'
 import { schemaColumns } from '#nodes/streaming/key-columns.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import type { Stage } from '#nodes/streaming/stage.js'
@@ -41,6 +42,8 @@ export async function commit(
   let plan = planCommit(state, request)
   for (const copy of plan.copies) await copy.durable()
   const encoded = plan.writes.map((write) => write.inserts.map(encodeBatch))
+  const room = admitRows(state, encoded.flat(), context)
+  if (room !== undefined) await room
   let fetched: Timestamp | undefined
   for (;;) {
     checkCancelled(context)

@@ -96,7 +96,10 @@ export interface StagedRows {
   readonly tableId: number
   readonly shard: number
   readonly rowCount: number
-  append(batch: ColumnBatch): Promise<void>
+  /**
+   * Waits while memory is short. @throws 53200 when it stays so: give the rows up then; the context's reason, when it waits
+   */
+  append(batch: ColumnBatch, context?: Context): Promise<void>
   /** Gives up the rows. Idempotent; no effect after commit. */
   abort(): Promise<void>
 }
@@ -122,7 +125,7 @@ export interface StreamingNode {
 
   /** The owner's term: rises with every owner of the log channel. */
   term(): Promise<number>
-  /** @throws DatabaseError 23505, 23503, 40001; StoreError when the log fails */
+  /** @throws DatabaseError 23505, 23503, 40001; 53200 when rows find no room in memory; StoreError when the log fails */
   commit(request: CommitRequest, context: Context): Promise<CommitResult>
   /**
    * The part of a transaction over several log channels that does not decide: asserts, enters, logs; resolves when durable.

@@ -1,6 +1,7 @@
 /** Rows of a stage on their way: into the growing segment and into log records, and out again when they are given up. */
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { rowsMemory } from '#nodes/streaming/growing-memory.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import { Stage } from '#nodes/streaming/stage.js'
 import { growingFor, type StreamingState, tableOf } from '#nodes/streaming/state.js'
@@ -26,6 +27,7 @@ export function enterRows(
   const { schema } = tableOf(state, channel.tableId)
   const attnums = schema.columns.map((column) => column.attnum)
   const segment = growingFor(state, channel, schema)
+  state.memory.note(rowsMemory(encoded.byteLength, batch.rowCount))
   const baseRowId = channel.takeRowIds(batch.rowCount)
   segment.append(batch, attnums, baseRowId, stage.stageId)
   segment.firstPosition = Math.min(segment.firstPosition, state.log.nextBound)

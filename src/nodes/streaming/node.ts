@@ -19,6 +19,8 @@ import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { loadDdl, type RecoveredDdl, settleDdl } from '#nodes/streaming/ddl-settings.js'
 import { findConflict } from '#nodes/streaming/find-conflict.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
+import { memoryHolder } from '#nodes/streaming/growing-memory.js'
+import { Hurry } from '#nodes/streaming/hurry.js'
 import { defaultStreamingLimits, type StreamingLimits } from '#nodes/streaming/limits.js'
 import { LogAppender } from '#nodes/streaming/log-appender.js'
 import { ownedCoordinator } from '#nodes/streaming/owned-coordinator.js'
@@ -37,6 +39,7 @@ import { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import { allChannels, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { statistics } from '#nodes/streaming/statistics.js'
 import { dropTable, putTable } from '#nodes/streaming/tables.js'
+import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 export interface StreamingNodeOptions {
@@ -55,6 +58,8 @@ export interface StreamingNodeOptions {
    * may be another owner at any time. See ownership.ts.
    */
   readonly ownership?: 'exclusive' | 'leased' | undefined
+  /** What rows may take that are not in objects yet; default: no bound. */
+  readonly memory?: WriteMemory | undefined
   readonly limits?: Partial<StreamingLimits> | undefined
   /** 'manual': nothing happens by itself; tests call runBackground(). */
   readonly background?: 'automatic' | 'manual' | undefined
@@ -91,12 +96,14 @@ export async function openStreamingNode(
   const recoveredDdl = [...state.unsettledDdl]
     .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
     .sort((a, b) => a.timestamp - b.timestamp)
+  const leaveMemory = state.memory.join(memoryHolder(state))
   const gate = new Gate()
   // Apart: a cursor that its client leaves open must not hold up recovery.
   const scans = new Gate()
   async function abandon(): Promise<void> {
     await background?.stop()
     await gate.close()
+    leaveMemory()
     await state.ownership.stop(state.failure === undefined ? servedBelow(state) : undefined)
     await state.log.close()
   }
@@ -167,6 +174,8 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     logChannelCount: options.logChannelCount ?? 1,
     runtime,
     limits: { ...defaultStreamingLimits, ...options.limits },
+    memory: options.memory ?? new WriteMemory({ runtime }),
+    hurry: new Hurry(),
     native,
     coordinator: isLeased ? ownedCoordinator(coordinator, logChannel, term) : coordinator,
     queryNode,

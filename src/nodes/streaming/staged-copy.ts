@@ -1,6 +1,6 @@
 /** Rows of a COPY under way: checked, staged and sent to the log as they come. */
 import { Mutex } from '#base/async/mutex.js'
-import { backgroundContext } from '#base/context.js'
+import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
@@ -12,6 +12,7 @@ import {
 } from '#nodes/streaming/check-inserts.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
+import { admitRows } from '#nodes/streaming/growing-memory.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import type { Stage } from '#nodes/streaming/stage.js'
 import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
@@ -45,10 +46,12 @@ export class StagedCopy implements StagedRows {
   }
 
   /** Resolves when the rows are on their way to the log and not too much else is. */
-  append(batch: ColumnBatch): Promise<void> {
+  append(batch: ColumnBatch, context: Context = backgroundContext): Promise<void> {
     return this.#entering.run(async () => {
       if (batch.rowCount === 0) return
       const encoded = encodeBatch(batch)
+      const room = admitRows(this.#state, [encoded], context)
+      if (room !== undefined) await room
       await this.#enter(batch, encoded)
       while (this.#bytesUnderWay > this.#state.limits.stageBytesInFlightMax) {
         await Promise.race(this.#underWay)

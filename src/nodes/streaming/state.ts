@@ -12,12 +12,14 @@ import type { QueryNode } from '#nodes/query/contract.js'
 import { Channel, type Table } from '#nodes/streaming/channel.js'
 import type { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
+import type { Hurry } from '#nodes/streaming/hurry.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
 import type { Ownership } from '#nodes/streaming/ownership.js'
 import type { RecentReferences } from '#nodes/streaming/recent-references.js'
 import type { SegmentIds } from '#nodes/streaming/segment-ids.js'
 import type { Stage } from '#nodes/streaming/stage.js'
+import type { WriteMemory } from '#nodes/streaming/write-memory.js'
 
 export interface StreamingState {
   readonly logChannel: string
@@ -25,6 +27,10 @@ export interface StreamingState {
   readonly logChannelCount: number
   readonly runtime: Runtime
   readonly limits: StreamingLimits
+  /** Shared by all streaming nodes of the process. */
+  readonly memory: WriteMemory
+  /** Sealing should not wait for its time. */
+  readonly hurry: Hurry
   readonly native: Native
   readonly coordinator: Coordinator
   readonly queryNode: QueryNode

@@ -19,6 +19,7 @@ import type { ChannelWrite, CommitRequest } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import { type LocalStreamingNode, openStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
+import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import { type FaultSource, noFaults } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 import { MemoryObjects, MemoryObjectsDisk } from '#storage/objects/memory/memory-objects.js'
@@ -122,6 +123,11 @@ export class World {
   #lives = 0
   #life = { ended: false }
   #stop: (() => Promise<void>) | undefined
+  /** Of the lives to come: what rows may take, what segments may take. */
+  growingBytes = Number.POSITIVE_INFINITY
+  sealedBytes = Number.POSITIVE_INFINITY
+  /** A node that does its background work by itself. */
+  background: 'manual' | 'automatic' = 'manual'
   coordinator!: Coordinator
   node!: LocalStreamingNode
 
@@ -165,7 +171,12 @@ export class World {
     const leadership = this.shared ? 'elected' : 'exclusive'
     this.coordinator =
       this.givenCoordinator ?? (await openCoordinator({ meta, runtime, leadership }))
-    const queryNode = startQueryNode({ native, objects, runtime })
+    const queryNode = startQueryNode({
+      native,
+      objects,
+      runtime,
+      memoryBytes: this.sealedBytes,
+    })
     const dataNode = await startDataNode({
       native,
       objects,
@@ -185,7 +196,8 @@ export class World {
       runtime,
       limits: { retentionMs: 60_000, ...limits },
       ownership: this.shared ? 'leased' : 'exclusive',
-      background: 'manual',
+      ...(this.background === 'manual' ? { background: this.background } : {}),
+      memory: new WriteMemory({ runtime, hardBytes: this.growingBytes }),
       onFailure: (error) => {
         // What a dead process says nobody hears.
         if (!life.ended) this.failures.push(error)

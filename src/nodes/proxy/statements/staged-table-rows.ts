@@ -26,7 +26,7 @@ export class StagedTableRows {
     const ended = await Promise.allSettled(
       routed.map(async ({ shard, batches }) => {
         const rows = await this.#shard(shard)
-        for (const part of batches) await rows.append(part)
+        for (const part of batches) await rows.append(part, this.#execution.context)
       }),
     )
     const failed = ended.find((result) => result.status === 'rejected')
