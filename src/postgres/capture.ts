@@ -4,7 +4,7 @@
  * pages. Rows of an unfinished transaction are never pruned: the address of a loaded row is that row or gone.
  */
 import { invariant } from '#base/errors.js'
-import type { TableChange } from '#postgres/contract.js'
+import type { LockedRows, TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { copyOut, loaderOf, readAddresses } from '#postgres/load-rows.js'
 
@@ -64,6 +64,20 @@ export function captureChange(embedded: Embedded, base: CaptureBase): TableChang
     `SELECT * FROM ONLY ${tableName} WHERE ctid > ${boundary}${among}`,
   )
   return changeOf(tableOid, removed, tuples, count)
+}
+
+/**
+ * After SELECT … FOR UPDATE, as superuser: a lock is the transaction's number in xmax (heapam.c, heap_lock_tuple), which
+ * is 0 in rows that were just loaded.
+ */
+export function lockedRows(embedded: Embedded, base: CaptureBase): LockedRows {
+  const { tableOid, tableName, loaded } = base
+  if (loaded.length === 0) return { tableOid, positions: new Uint32Array(0) }
+  const locked = new Set(
+    readAddresses(embedded, `SELECT ctid FROM ONLY ${tableName} WHERE xmax::text <> '0'`),
+  )
+  const positions = [...loaded.keys()].filter((position) => locked.has(loaded[position] ?? -1))
+  return { tableOid, positions: Uint32Array.from(positions) }
 }
 
 /** Rows were loaded through the loader, which keeps the file that the table had. */

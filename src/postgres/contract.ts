@@ -178,6 +178,8 @@ export interface Evaluation {
   readonly transactionStartMs?: number | undefined
   /** Whether changes of rows are captured; tables (and, by triggers and cascades, others) that may change. */
   readonly captureTables: readonly number[]
+  /** SELECT … FOR UPDATE and its weaker forms: which loaded rows of the captured tables it locked. */
+  readonly reportLocks?: boolean | undefined
   /**
    * 'off': referential triggers do not fire (the proxy checks references itself); 'on': they do, over the loaded rows
    * (ON DELETE CASCADE and the like). Absent: 'off'.
@@ -196,6 +198,12 @@ export interface TableChange {
   readonly insertedCount: number
 }
 
+export interface LockedRows {
+  readonly tableOid: number
+  /** Indexes into the load's tuples, ascending. */
+  readonly positions: Uint32Array
+}
+
 export interface EvaluationResult {
   /** 'T' message as PostgreSQL sent it for the portal, or undefined. */
   readonly rowDescription?: Uint8Array | undefined
@@ -206,6 +214,7 @@ export interface EvaluationResult {
   /** Whole NoticeResponse messages. */
   readonly notices: readonly Uint8Array[]
   readonly changes: readonly TableChange[]
+  readonly locked?: readonly LockedRows[] | undefined
   readonly sequences: readonly SequenceState[]
   /** Relations with rows that the executor touched although they were not in `loads`: load them and run again. */
   readonly touchedUnloaded: readonly number[]

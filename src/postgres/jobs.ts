@@ -59,6 +59,7 @@ export interface EvaluateJob {
   readonly sessionSequences: readonly SequenceState[]
   readonly transactionStartMs: number | undefined
   readonly captureTables: readonly number[]
+  readonly reportLocks: boolean
   readonly copyData: Uint8Array | undefined
   /** Loaded rows must be in the unique indexes of the tables that may change: ON CONFLICT. */
   readonly needsKeys: boolean

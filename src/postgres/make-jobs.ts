@@ -63,6 +63,7 @@ export function evaluateJob(evaluation: Evaluation, catalog: CatalogSnapshot): E
     sessionSequences,
     transactionStartMs: evaluation.transactionStartMs,
     captureTables,
+    reportLocks: evaluation.reportLocks === true,
     copyData: copyData === undefined ? undefined : ownCopy(copyData),
     needsKeys: captureTables.length > 0 && needsKeys(evaluation, catalog),
   }

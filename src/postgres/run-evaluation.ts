@@ -9,7 +9,7 @@
  *   6. ROLLBACK; after the answer has gone: VACUUM of what grew (tidy)
  */
 
-import { type CaptureBase, captureBase, captureChange } from '#postgres/capture.js'
+import { type CaptureBase, captureBase, captureChange, lockedRows } from '#postgres/capture.js'
 import type { EvaluationResult, TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { afterDdl, beforeDdl, keyIndexesOf } from '#postgres/evaluator-schema.js'
@@ -132,6 +132,7 @@ export class Evaluations {
     if (error !== undefined && (touchedUnloaded.length === 0 || !mayComeFromMissingRows(error))) {
       throw error
     }
+    if (job.reportLocks && become !== '') embedded.run(becomeSuperuser)
     let sequences = job.sequences
     const changes: TableChange[] = []
     // The executor does not say that ALTER TABLE writes.
@@ -145,7 +146,13 @@ export class Evaluations {
       sequences = this.#sequences.read(job.sequences)
       changes.push(...this.#changes(job, bases, written))
     }
-    return { ...rest, changes, sequences, touchedUnloaded }
+    const locked =
+      error === undefined && job.reportLocks
+        ? bases
+            .map((base) => lockedRows(embedded, base))
+            .filter(({ positions }) => positions.length > 0)
+        : undefined
+    return { ...rest, changes, locked, sequences, touchedUnloaded }
   }
 
   #captureBases(job: EvaluateJob): CaptureBase[] {

@@ -69,7 +69,7 @@ async function commitChanges(
           writes,
           staged,
           references: referencesOf(transaction, after),
-          readAt: transaction.snapshotAt ?? (await streaming.strongTimestamp()),
+          readAt: transaction.changedFrom ?? streaming.readableTimestamp(),
           ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
         },
         context,

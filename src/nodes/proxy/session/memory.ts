@@ -19,6 +19,8 @@ export interface SessionMemory {
   readonly portals: Map<string, Portal>
   /** The newest timestamp at which it has written or read: what consistency level session must see. */
   lastSeen: Timestamp
+  /** It was told that SERIALIZABLE gives snapshot isolation. */
+  knowsSerializable: boolean
   readonly listening: Set<string>
   /** Identity of the session as a holder of advisory locks. */
   readonly owner: object

@@ -6,6 +6,8 @@
 import type { Context } from '#base/context.js'
 import { DatabaseError } from '#base/errors.js'
 
+export type LockMode = 'shared' | 'exclusive'
+
 interface Holder {
   readonly keys: Set<string>
   /** Resolves when the transaction has ended. */
@@ -14,42 +16,65 @@ interface Holder {
   waitsFor: object | undefined
 }
 
+interface Lock {
+  readonly mode: LockMode
+  readonly owners: ReadonlySet<object>
+}
+
 export class RowLocks {
-  readonly #owners = new Map<string, object>()
+  readonly #locks = new Map<string, Lock>()
   readonly #holders = new Map<object, Holder>()
 
   /**
    * @param rowIds stored rows, or names of unique keys that no row has yet
    * @returns true when all are held now; false after waiting for another transaction: the rows must be read again
+   * @throws 40P01; the context's reason
    */
   async acquire(
     transaction: object,
     tableId: number,
     rowIds: Iterable<number | string>,
+    mode: LockMode,
     context: Context,
   ): Promise<boolean> {
     const holder = this.#holder(transaction)
     for (const rowId of rowIds) {
       const key = `${tableId}:${rowId}`
-      const owner = this.#owners.get(key)
-      if (owner === transaction) continue
-      if (owner !== undefined) {
-        await this.#waitFor(transaction, holder, owner, context)
+      const other = this.#other(transaction, key, mode)
+      if (other !== undefined) {
+        await this.#waitFor(transaction, holder, other, context)
         return false
       }
-      this.#owners.set(key, transaction)
+      this.#take(transaction, key, mode)
       holder.keys.add(key)
     }
     return true
   }
 
-  /** Whether nobody else holds any of them. */
-  free(transaction: object, tableId: number, rowIds: Iterable<number>): boolean {
-    for (const rowId of rowIds) {
-      const owner = this.#owners.get(`${tableId}:${rowId}`)
-      if (owner !== undefined && owner !== transaction) return false
+  /** Whether it could have the row now. */
+  isFree(transaction: object, tableId: number, rowId: number, mode: LockMode): boolean {
+    return this.#other(transaction, `${tableId}:${rowId}`, mode) === undefined
+  }
+
+  /** Somebody else whose lock is in the way. */
+  #other(transaction: object, key: string, mode: LockMode): object | undefined {
+    const lock = this.#locks.get(key)
+    if (lock === undefined || (mode === 'shared' && lock.mode === 'shared')) return undefined
+    for (const owner of lock.owners) if (owner !== transaction) return owner
+    return undefined
+  }
+
+  #take(transaction: object, key: string, mode: LockMode): void {
+    const lock = this.#locks.get(key)
+    if (lock === undefined) {
+      this.#locks.set(key, { mode, owners: new Set([transaction]) })
+      return
     }
-    return true
+    const isExclusive = mode === 'exclusive' || lock.mode === 'exclusive'
+    this.#locks.set(key, {
+      mode: isExclusive ? 'exclusive' : 'shared',
+      owners: new Set([...lock.owners, transaction]),
+    })
   }
 
   /** The transaction is over: its rows are free. */
@@ -57,7 +82,13 @@ export class RowLocks {
     const holder = this.#holders.get(transaction)
     if (holder === undefined) return
     this.#holders.delete(transaction)
-    for (const key of holder.keys) this.#owners.delete(key)
+    for (const key of holder.keys) {
+      const lock = this.#locks.get(key)
+      const owners = new Set(lock?.owners)
+      owners.delete(transaction)
+      if (lock === undefined || owners.size === 0) this.#locks.delete(key)
+      else this.#locks.set(key, { mode: lock.mode, owners })
+    }
     holder.end()
   }
 

@@ -86,6 +86,7 @@ export class ProxySession implements Session {
       statements: new Map(),
       portals: new Map(),
       lastSeen: timestampZero,
+      knowsSerializable: false,
       listening,
       owner: this,
       control: {

@@ -126,6 +126,8 @@ export class Transaction {
   failed = false
   isolation: IsolationLevel
   readOnly: boolean
+  /** The oldest timestamp at which a statement judged what it changed: what nobody referred to then may be gone since. */
+  changedFrom: Timestamp | undefined
   /** Fixed by the first read under REPEATABLE READ and up. */
   snapshotAt: Timestamp | undefined
   overlays = new Map<number, TableOverlay>()
@@ -198,6 +200,7 @@ export class Transaction {
     this.pendingDdl = before.pendingDdl
     this.catalog = before.catalog
     this.staged = before.staged
+    this.changedFrom = before.changedFrom
     this.atEnd.push(...before.atEnd)
     this.atCommit.push(...before.atCommit)
   }

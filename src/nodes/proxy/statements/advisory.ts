@@ -7,6 +7,7 @@ import { writeDataRow } from '#net/pgwire/backend.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { isColumnFree, toExpression, toSql } from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
+import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
@@ -76,7 +77,7 @@ async function run(
   match: RegExpExecArray,
   key: string,
 ): Promise<boolean | undefined> {
-  const { environment, memory, context } = execution
+  const { environment, memory, settings, context } = execution
   const [, attempt, xact, verb, sharedSuffix] = match
   const shared = sharedSuffix !== undefined
   if (verb === 'unlock_all') {
@@ -96,6 +97,8 @@ async function run(
   }
   const request = { key, shared, scope: xact === undefined ? 'session' : 'transaction' } as const
   if (attempt !== undefined) return environment.advisoryLocks.tryAcquire(memory.owner, request)
-  await environment.advisoryLocks.acquire(memory.owner, request, context)
+  await withLockTimeout(settings, environment.runtime, context, (limited) =>
+    environment.advisoryLocks.acquire(memory.owner, request, limited),
+  )
   return undefined
 }

@@ -4,6 +4,7 @@
  */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
+import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { decodeTuples } from '#nodes/proxy/statements/modify.js'
@@ -32,7 +33,9 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   if (transaction.readOnly) {
     throw new DatabaseError('25006', 'cannot execute this statement in a read-only transaction')
   }
-  await acquireDdlLock(transaction, environment, execution.context)
+  await withLockTimeout(settings, environment.runtime, execution.context, (limited) =>
+    acquireDdlLock(transaction, environment, limited),
+  )
   // The lock may have been waited for: what was planned against an older catalog is looked up anew.
   const catalog = transaction.catalog ?? environment.postgres.catalog()
   const current: Execution = { ...execution, catalog }

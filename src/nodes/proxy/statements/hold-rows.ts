@@ -2,15 +2,19 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { aggregateShards } from '#nodes/proxy/distribute/fan-out.js'
+import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
+import type { LockMode } from '#nodes/proxy/session/row-locks.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { type Execution, keepsSnapshot } from '#nodes/proxy/statements/execution.js'
 import { keyNames } from '#nodes/proxy/statements/own-keys.js'
 import { allShards } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
 
+/** 'refuse': NOWAIT. 'skip': SKIP LOCKED, the rows were free when they were chosen. */
+export type LockPolicy = 'wait' | 'refuse' | 'skip'
+
 /**
  * @param rowIds stored rows, ascending
- * @param policy 'refuse': NOWAIT
  * @returns false when the statement must look again: it waited for another transaction, or a row has changed
  * @throws 40001 under REPEATABLE READ instead; 55P03; 40P01
  */
@@ -19,17 +23,23 @@ export async function holdRows(
   table: TableInfo,
   rowIds: Float64Array,
   readAt: Timestamp,
-  policy: 'wait' | 'refuse',
+  policy: LockPolicy,
+  mode: LockMode = 'exclusive',
 ): Promise<boolean> {
-  const { environment, transaction, context } = execution
-  if (policy === 'refuse' && !environment.rowLocks.free(transaction, table.oid, rowIds)) {
+  const { environment, transaction, settings, context } = execution
+  const { rowLocks, streaming, runtime } = environment
+  const isTaken = (rowId: number) => !rowLocks.isFree(transaction, table.oid, rowId, mode)
+  if (policy !== 'wait' && rowIds.some(isTaken)) {
+    if (policy === 'skip') return false
     throw new DatabaseError(
       SqlState.lockNotAvailable,
       `could not obtain lock on row in relation "${table.name}"`,
     )
   }
-  let current = await environment.rowLocks.acquire(transaction, table.oid, rowIds, context)
-  if (current && (await environment.streaming.strongTimestamp()) !== readAt) {
+  let current = await withLockTimeout(settings, runtime, context, (limited) =>
+    rowLocks.acquire(transaction, table.oid, rowIds, mode, limited),
+  )
+  if (current && (await streaming.strongTimestamp()) !== readAt) {
     current = (await countLive(execution, table, rowIds)) === rowIds.length
   }
   if (current) return true
@@ -50,10 +60,13 @@ export async function holdKeys(
   execution: Execution,
   changes: readonly CapturedChange[],
 ): Promise<boolean> {
-  const { environment, transaction, context } = execution
+  const { environment, transaction, settings, context } = execution
   for (const { table, inserted } of changes) {
     const names = [...new Set(keyNames(table, inserted))].sort()
-    if (!(await environment.rowLocks.acquire(transaction, table.oid, names, context))) return false
+    const held = await withLockTimeout(settings, environment.runtime, context, (limited) =>
+      environment.rowLocks.acquire(transaction, table.oid, names, 'exclusive', limited),
+    )
+    if (!held) return false
   }
   return true
 }

@@ -3,6 +3,7 @@
  * those are kept apart row by row (row-locks.ts) and by the assertions of the commit.
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
@@ -13,7 +14,7 @@ const rowExclusiveLock = 3
 const accessExclusiveLock = 8
 
 export async function lockTables(execution: Execution): Promise<Result> {
-  const { parsed, transaction, environment, memory, context } = execution
+  const { parsed, transaction, environment, memory, settings, context } = execution
   if (transaction.kind === 'implicit') {
     throw new DatabaseError(
       SqlState.noActiveSqlTransaction,
@@ -33,7 +34,9 @@ export async function lockTables(execution: Execution): Promise<Result> {
         `could not obtain lock on relation "${table.name}"`,
       )
     }
-    await environment.advisoryLocks.acquire(memory.owner, request, context)
+    await withLockTimeout(settings, environment.runtime, context, (limited) =>
+      environment.advisoryLocks.acquire(memory.owner, request, limited),
+    )
   }
   return commandResult('LOCK TABLE')
 }

@@ -202,6 +202,8 @@ export async function runUntilSettled(
       if (outcome.violation !== undefined) throw outcome.violation
       await checkReferences(execution, outcome.changes)
       keepChanges(execution, outcome.changes, rows)
+      // Statements read later and later.
+      execution.transaction.changedFrom ??= readAt
       return outcome.result
     }
     if (attempt > 100)

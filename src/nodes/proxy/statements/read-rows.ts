@@ -3,6 +3,7 @@
  */
 import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
+import { takeRows } from '#engine/columnar/batch.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { native } from '#engine/index/native.js'
 import type { FilterNode } from '#engine/plan/filter.js'
@@ -171,6 +172,24 @@ export async function loadRows(
     batches: [...batches, ...own],
     rowCount: [...batches, ...own].reduce((sum, batch) => sum + batch.rowCount, 0),
   }
+}
+
+/** Without some of the stored rows. */
+export function withoutRows(loaded: LoadedRows, isLeftOut: (rowId: number) => boolean): LoadedRows {
+  const rowIds = loaded.rowIds.filter((rowId) => !isLeftOut(rowId))
+  if (rowIds.length === loaded.rowIds.length) return loaded
+  let base = 0
+  const batches = loaded.batches.flatMap((batch) => {
+    const kept: number[] = []
+    for (let row = 0; row < batch.rowCount; row += 1) {
+      const rowId = loaded.rowIds[base + row]
+      if (rowId === undefined || !isLeftOut(rowId)) kept.push(row)
+    }
+    base += batch.rowCount
+    return kept.length === 0 ? [] : [takeRows(batch, Uint32Array.from(kept))]
+  })
+  const rowCount = batches.reduce((sum, batch) => sum + batch.rowCount, 0)
+  return { ...loaded, rowIds, batches, rowCount }
 }
 
 export function concatRowIds(parts: readonly Float64Array[]): Float64Array {

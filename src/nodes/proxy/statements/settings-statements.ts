@@ -69,6 +69,7 @@ export async function setSetting(
   }
   if (name === 'transaction_isolation' || name === 'default_transaction_isolation') {
     const level = isolationLevel(value)
+    sayWhatSerializableIs(execution, level)
     if (name === 'transaction_isolation') transaction.isolation = level
     else settings.set(name, level, local)
     return
@@ -296,6 +297,19 @@ function isolationLevel(text: string): IsolationLevel {
   )
 }
 
+/** Once in a session. */
+export function sayWhatSerializableIs({ memory, out }: Execution, level: IsolationLevel): void {
+  if (level !== 'serializable' || memory.knowsSerializable) return
+  memory.knowsSerializable = true
+  out.notice({
+    severity: 'NOTICE',
+    sqlState: SqlState.successfulCompletion,
+    message:
+      'SERIALIZABLE gives snapshot isolation here, as REPEATABLE READ does: write skew is not detected',
+    hint: 'Lock the rows that a decision rests on with SELECT … FOR UPDATE.',
+  })
+}
+
 /** SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION … */
 function setTransactionModes(execution: Execution, name: string, tree: TreeNode): Result {
   if (name === 'transaction snapshot')
@@ -306,6 +320,7 @@ function setTransactionModes(execution: Execution, name: string, tree: TreeNode)
       const level = isolationLevel(mode.value)
       if (session) execution.settings.set('default_transaction_isolation', level, false)
       else execution.transaction.isolation = level
+      sayWhatSerializableIs(execution, level)
     } else if (mode.name === 'transaction_read_only') {
       const readOnly = mode.value === '1' || mode.value === 'on'
       if (session)

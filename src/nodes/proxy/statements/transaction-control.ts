@@ -3,7 +3,10 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
-import { transactionModes } from '#nodes/proxy/statements/settings-statements.js'
+import {
+  sayWhatSerializableIs,
+  transactionModes,
+} from '#nodes/proxy/statements/settings-statements.js'
 import type { TreeNode } from '#postgres/classify.js'
 
 export async function transactionStatement(execution: Execution): Promise<Result> {
@@ -19,6 +22,7 @@ export async function transactionStatement(execution: Execution): Promise<Result
       if (inBlock) warn(SqlState.activeSqlTransaction, 'there is already a transaction in progress')
       else await memory.control.begin()
       applyModes(memory.control.current(), parsed.tree)
+      sayWhatSerializableIs(execution, memory.control.current().isolation)
       return commandResult(kind === 'TRANS_STMT_BEGIN' ? 'BEGIN' : 'START TRANSACTION')
     }
     case 'TRANS_STMT_COMMIT': {

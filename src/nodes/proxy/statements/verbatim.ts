@@ -1,29 +1,31 @@
 /** The statement as it is, evaluated by PostgreSQL over the rows that its scans can reach. */
 
-import { notSupported } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
+import type { LockMode } from '#nodes/proxy/session/row-locks.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import {
   chooseReadTimestamp,
+  chooseWriteTimestamp,
   type Execution,
   renewSnapshot,
 } from '#nodes/proxy/statements/execution.js'
-import { holdRows } from '#nodes/proxy/statements/hold-rows.js'
+import { holdRows, type LockPolicy } from '#nodes/proxy/statements/hold-rows.js'
 import {
   type LoadedRows,
   loadRows,
   loadTables,
   storedColumns,
   toTableLoad,
+  withoutRows,
 } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult } from '#nodes/proxy/statements/rows-result.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type { TreeNode } from '#postgres/classify.js'
-import type { EvaluationResult } from '#postgres/contract.js'
+import type { Evaluation, EvaluationResult } from '#postgres/contract.js'
 
 export async function verbatim(
   scans: readonly ScanPlan[],
@@ -31,47 +33,10 @@ export async function verbatim(
   prepared: PreparedPlan,
   execution: Execution,
 ): Promise<Result> {
-  const policy = lockPolicy(execution)
-  for (;;) {
-    const readAt = await chooseReadTimestamp(execution)
-    const rows = await loadTables(execution, scans, values, readAt)
-    if (policy === undefined || (await holdAll(execution, rows, readAt, policy))) {
-      return overRows(rows, prepared, execution)
-    }
-    renewSnapshot(execution)
-  }
-}
-
-/**
- * FOR UPDATE and its weaker forms, which are all taken as FOR UPDATE. The rows held are those that the scans' native
- * conditions let through: a superset when PostgreSQL judges the rest. @throws 0A000 for SKIP LOCKED
- */
-function lockPolicy({ parsed }: Execution): 'wait' | 'refuse' | undefined {
-  const clauses = (parsed.tree['lockingClause'] ?? []) as readonly {
-    readonly LockingClause?: TreeNode
-  }[]
-  if (clauses.length === 0) return undefined
-  const policies = clauses.map((clause) => String(clause.LockingClause?.['waitPolicy']))
-  if (policies.includes('LockWaitSkip')) {
-    throw notSupported(
-      'SKIP LOCKED is not supported yet',
-      'Use FOR UPDATE, or NOWAIT and another row.',
-    )
-  }
-  return policies.includes('LockWaitError') ? 'refuse' : 'wait'
-}
-
-async function holdAll(
-  execution: Execution,
-  rows: readonly LoadedRows[],
-  readAt: Timestamp,
-  policy: 'wait' | 'refuse',
-): Promise<boolean> {
-  for (const { table, rowIds } of rows) {
-    if (rowIds.length > 0 && !(await holdRows(execution, table, rowIds, readAt, policy)))
-      return false
-  }
-  return true
+  if (execution.parsed.tree['lockingClause'] !== undefined)
+    return lockingSelect(scans, values, prepared, execution)
+  const readAt = await chooseReadTimestamp(execution)
+  return overRows(await loadTables(execution, scans, values, readAt), prepared, execution)
 }
 
 /** Evaluates the statement over these rows, and over whole tables that turn out to be read unseen (in functions). */
@@ -80,16 +45,98 @@ export async function overRows(
   prepared: PreparedPlan,
   execution: Execution,
 ): Promise<Result> {
-  const result = await withSequences(execution, async (sequences) =>
+  const result = await evaluateOver(rows, execution, {})
+  takeNotices(execution, result)
+  return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
+}
+
+function evaluateOver(
+  rows: readonly LoadedRows[],
+  execution: Execution,
+  options: Partial<Evaluation>,
+): Promise<EvaluationResult> {
+  return withSequences(execution, async (sequences) =>
     evaluateWithLoads(execution, rows, (loads) =>
       execution.environment.postgres.evaluate(
-        { ...evaluationOf(execution, execution.bound, loads), sequences },
+        { ...evaluationOf(execution, execution.bound, loads), sequences, ...options },
         execution.context,
       ),
     ),
   )
-  takeNotices(execution, result)
-  return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
+}
+
+/**
+ * FOR UPDATE and its weaker forms: PostgreSQL says which rows the statement locks; those are held, and if all of them are
+ * still what was read, its answer stands. Otherwise it looks again. The strengths are two: shared and exclusive.
+ */
+async function lockingSelect(
+  scans: readonly ScanPlan[],
+  values: SlotValues,
+  prepared: PreparedPlan,
+  execution: Execution,
+): Promise<Result> {
+  const { policy, mode } = lockingOf(execution)
+  const { rowLocks } = execution.environment
+  for (;;) {
+    const readAt = await chooseWriteTimestamp(execution)
+    const found = await loadTables(execution, scans, values, readAt)
+    const rows =
+      policy !== 'skip'
+        ? found
+        : found.map((loaded) =>
+            withoutRows(
+              loaded,
+              (rowId) => !rowLocks.isFree(execution.transaction, loaded.table.oid, rowId, mode),
+            ),
+          )
+    const result = await evaluateOver(rows, execution, {
+      captureTables: rows.map(({ table }) => table.oid),
+      reportLocks: true,
+    })
+    if (await holdLocked(execution, rows, result, readAt, policy, mode)) {
+      takeNotices(execution, result)
+      return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
+    }
+    renewSnapshot(execution)
+  }
+}
+
+async function holdLocked(
+  execution: Execution,
+  rows: readonly LoadedRows[],
+  { locked = [] }: EvaluationResult,
+  readAt: Timestamp,
+  policy: LockPolicy,
+  mode: LockMode,
+): Promise<boolean> {
+  for (const { tableOid, positions } of locked) {
+    const loaded = rows.find(({ table }) => table.oid === tableOid)
+    if (loaded === undefined) continue
+    // The transaction's own rows come last and have no ids: nobody else sees them.
+    const rowIds = Float64Array.from([...positions].flatMap((at) => loaded.rowIds[at] ?? [])).sort()
+    if (rowIds.length === 0) continue
+    if (!(await holdRows(execution, loaded.table, rowIds, readAt, policy, mode))) return false
+  }
+  return true
+}
+
+function lockingOf({ parsed }: Execution): {
+  readonly policy: LockPolicy
+  readonly mode: LockMode
+} {
+  const clauses = (parsed.tree['lockingClause'] ?? []) as readonly {
+    readonly LockingClause?: TreeNode
+  }[]
+  const policies = clauses.map((clause) => String(clause.LockingClause?.['waitPolicy']))
+  const strengths = clauses.map((clause) => String(clause.LockingClause?.['strength']))
+  return {
+    policy: policies.includes('LockWaitSkip')
+      ? 'skip'
+      : policies.includes('LockWaitError')
+        ? 'refuse'
+        : 'wait',
+    mode: strengths.every((strength) => /SHARE$/.test(strength)) ? 'shared' : 'exclusive',
+  }
 }
 
 /** Runs again with more tables loaded until nothing was touched that had not been loaded. */
