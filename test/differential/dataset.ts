@@ -72,14 +72,26 @@ function makeTable(name: string, random: Random, exact: boolean): DataTable {
     ...(vector === undefined ? [] : [`${vector.name} vector(${vector.dimensions})`]),
   ]
   const create = `CREATE TABLE ${name} (${parts.join(', ')})`
-  if (!random.chance(0.2)) return { name, columns, vector, key, definition: [create] }
+  if (!random.chance(0.2)) {
+    return { name, columns, vector, key, definition: [`${create}${withShards(random)}`] }
+  }
   const definition = [
     `${create} PARTITION BY RANGE (id)`,
-    `CREATE TABLE ${name}_low PARTITION OF ${name} FOR VALUES FROM (MINVALUE) TO (20)`,
+    `CREATE TABLE ${name}_low PARTITION OF ${name} FOR VALUES FROM (MINVALUE) TO (20)${withShards(random)}`,
     `CREATE TABLE ${name}_high PARTITION OF ${name} FOR VALUES FROM (20) TO (120)`,
-    `CREATE TABLE ${name}_rest PARTITION OF ${name} DEFAULT`,
+    `CREATE TABLE ${name}_rest PARTITION OF ${name} DEFAULT${withShards(random)}`,
   ]
   return { name, columns, vector, key, definition }
+}
+
+/** Rows in two or three shards in part of the tables. */
+function withShards(random: Random): string {
+  return random.chance(0.4) ? ` WITH (shards = ${random.integer(2, 3)})` : ''
+}
+
+/** The statement for a PostgreSQL that knows nothing of ours. */
+export function withoutShards(sql: string): string {
+  return sql.replace(/ WITH \(shards = \d+\)$/, '')
 }
 
 function fill(table: DataTable, random: Random): string[] {

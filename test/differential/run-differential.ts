@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check'
 import { difference } from './compare.js'
-import { makeDataset } from './dataset.js'
+import { makeDataset, withoutShards } from './dataset.js'
 import type { Answer, Parameter, Session } from './session.js'
 import { type GeneratedStatement, statementArb } from './statements.js'
 import { types } from './values.js'
@@ -41,7 +41,7 @@ export async function runDifferential(
   const sessions = { session, peer: options.peer }
   const both = async (sql: string): Promise<void> => {
     await session.run(sql)
-    if (options.peer !== undefined) await options.peer.run(sql)
+    if (options.peer !== undefined) await options.peer.run(withoutShards(sql))
   }
   const counts = { statements: 0, failed: new Map<string, number>() }
   const differences: Difference[] = []
