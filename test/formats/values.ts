@@ -123,7 +123,7 @@ export const logRecords = {
   commit: {
     kind: 'commit',
     timestamp: (2 ** 52) as Timestamp,
-    transactionId: 0,
+    decision: undefined,
     stageIds: [2 ** 33 + 1, 2 ** 33 + 2],
     writes: [
       {

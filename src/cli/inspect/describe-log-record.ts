@@ -44,19 +44,41 @@ function describeContent(record: LogRecordContent): readonly string[] {
       ]
     }
     case 'commit': {
-      const { timestamp, stageIds, writes, ddl, transactionId } = record
-      const transaction = transactionId === 0 ? '' : `, transaction ${transactionId}`
+      const { timestamp, stageIds, writes, ddl, decision } = record
       return [
-        `commit at ${describeTimestamp(timestamp)}${transaction}: stages ${stageIds.join(' ') || 'none'}`,
-        ...writes.map(
-          ({ tableId, shard, incarnation, truncate, deletes }) =>
-            `  table ${tableId} shard ${shard} (incarnation ${incarnation})${truncate ? ', truncated' : ''}, ` +
-            `${count(deletes.length, 'delete')}${deletes.length === 0 ? '' : `: rows ${describeRuns(deletes)}`}`,
-        ),
+        `commit at ${describeTimestamp(timestamp)}: stages ${stageIds.join(' ') || 'none'}`,
+        ...(decision === undefined
+          ? []
+          : [`  decides ${decision.transactionId} for ${decision.participants.join(' ')}`]),
+        ...describeWrites(writes),
         ...(ddl === undefined ? [] : [`  DDL: ${describeBytes(ddl)}`]),
       ]
     }
     case 'abort':
       return [`abort of stage ${record.stageId}`]
+    case 'prepare': {
+      const { transactionId, preparedAt, stageIds, writes, absentKeys, references } = record
+      return [
+        `prepare ${transactionId} at ${describeTimestamp(preparedAt)}: stages ${stageIds.join(' ') || 'none'}, ` +
+          `${count(absentKeys.length, 'absent key')}, ${count(references.length, 'reference')}`,
+        ...describeWrites(writes),
+      ]
+    }
+    case 'finish': {
+      const { transactionId, committedAt } = record
+      const outcome =
+        committedAt === undefined ? 'aborted' : `committed at ${describeTimestamp(committedAt)}`
+      return [`finish ${transactionId}: ${outcome}`]
+    }
   }
+}
+
+function describeWrites(
+  writes: Extract<LogRecordContent, { readonly kind: 'commit' | 'prepare' }>['writes'],
+): readonly string[] {
+  return writes.map(
+    ({ tableId, shard, incarnation, truncate, deletes }) =>
+      `  table ${tableId} shard ${shard} (incarnation ${incarnation})${truncate ? ', truncated' : ''}, ` +
+      `${count(deletes.length, 'delete')}${deletes.length === 0 ? '' : `: rows ${describeRuns(deletes)}`}`,
+  )
 }

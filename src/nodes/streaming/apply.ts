@@ -1,6 +1,7 @@
 /** Makes a durable commit visible, live and in replay: truncate, delete, then make rows visible. Plain, in one step. */
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import type { Held } from '#nodes/streaming/prepared.js'
 import type { Stage } from '#nodes/streaming/stage.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
@@ -43,6 +44,24 @@ export function applyDeletes(
   }
   for (const [entry, rows] of sealed) {
     state.queryNode.applyDeletes(entry.segmentId, Float64Array.from(rows), at)
+  }
+}
+
+/** @param position log position of the record that names rows and deletes */
+export function applyHeld(
+  state: StreamingState,
+  { writes, stages }: Pick<Held, 'writes' | 'stages'>,
+  at: Timestamp,
+  position: number,
+): void {
+  for (const { channel, deletes, truncate } of writes) {
+    if (channel.dropped) continue
+    if (truncate) applyTruncate(channel, at, position)
+    if (deletes.length > 0) applyDeletes(state, channel, deletes, at, position)
+  }
+  for (const stage of stages) {
+    if (!stage.channel.dropped) applyStage(stage, at)
+    state.stages.delete(stage.stageId)
   }
 }
 

@@ -5,6 +5,7 @@ import { rowIdsPerShard } from '#engine/columnar/row-id.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
+import type { PreparedTransaction } from '#nodes/streaming/prepared.js'
 import { createView, type SealedEntry, type View } from '#nodes/streaming/view.js'
 
 /** 2^53 / rowIdsPerShard. */
@@ -28,6 +29,8 @@ export class Channel {
   /** Rows that a commit under way deletes. */
   readonly pendingDeletes = new Map<number, PendingCommit>()
   pendingTruncate: PendingCommit | undefined
+  /** Prepared transactions that change it and are not decided. */
+  readonly undecided = new Set<PreparedTransaction>()
   /** Raised whenever the set of sealed segments changes: what was looked up there must be looked up again. */
   sealedGeneration = 0
   /** Table is dropped: background work on it ends. */

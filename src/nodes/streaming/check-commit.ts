@@ -1,6 +1,7 @@
 /** The assertions of a transaction, judged in one step: rows still live, keys free, references there. */
 import { encodeKey } from '#engine/columnar/key.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { checkAbsent } from '#nodes/streaming/check-absent.js'
 import { checkInserts, type Removed } from '#nodes/streaming/check-inserts.js'
 import { checkReference } from '#nodes/streaming/check-reference.js'
 import { checkSuspects } from '#nodes/streaming/check-suspects.js'
@@ -18,14 +19,20 @@ export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerd
   const ownStages = new Set(plan.copies.map((copy) => copy.stage.stageId))
   for (const write of plan.writes) {
     if (tableOf(state, write.channel.tableId).schema !== write.schema) return { kind: 'again' }
-    const verdict = checkDeletes(state, plan, write)
+    const verdict = checkTruncate(state, write) ?? checkDeletes(state, plan, write)
     if (verdict !== undefined) return verdict
   }
   for (const write of plan.writes) {
     const verdict = checkInserts(state, write.check, { removedFrom, ownStages })
     if (verdict.kind !== 'free') return verdict
   }
+  for (const absent of plan.absent) {
+    const verdict = checkAbsent(state, absent, { removedFrom, ownStages })
+    if (verdict !== undefined) return verdict
+  }
   for (const { stage } of plan.copies) {
+    const { pendingTruncate } = stage.channel
+    if (pendingTruncate !== undefined) return { kind: 'wait', on: pendingTruncate }
     const verdict = checkSuspects(state, plan, stage)
     if (verdict !== undefined) return verdict
   }
@@ -36,18 +43,32 @@ export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerd
   return undefined
 }
 
+/**
+ * Whatever is truncated was committed before, whatever is not, after: while a truncation is under way nothing else commits on
+ * the channel, and it waits for what is prepared there.
+ */
+function checkTruncate(
+  state: StreamingState,
+  { channel, truncate }: PlannedWrite,
+): CommitVerdict | undefined {
+  if (channel.pendingTruncate !== undefined) return { kind: 'wait', on: channel.pendingTruncate }
+  if (!truncate) return undefined
+  const [undecided] = channel.undecided
+  const on = undecided ?? state.transactions.holderIn(channel.tableId)
+  return on === undefined ? undefined : { kind: 'wait', on }
+}
+
 function checkDeletes(
   state: StreamingState,
   plan: CommitPlan,
   write: PlannedWrite,
 ): CommitVerdict | undefined {
   const { channel, deletes } = write
-  if (channel.pendingTruncate !== undefined && (deletes.length > 0 || write.truncate)) {
-    return { kind: 'wait', on: channel.pendingTruncate.settled }
-  }
   for (const rowId of deletes) {
     const deleting = channel.pendingDeletes.get(rowId)
-    if (deleting !== undefined) return { kind: 'wait', on: deleting.settled }
+    if (deleting !== undefined) return { kind: 'wait', on: deleting }
+    const holder = state.transactions.holderOf(channel.tableId, rowId)
+    if (holder !== undefined) return { kind: 'wait', on: holder }
     if (!channel.isLive(rowId)) return { kind: 'error', error: concurrentUpdate() }
     if (!state.references.isEmpty && isReferenced(state, plan, write, rowId)) {
       return { kind: 'error', error: concurrentUpdate() }

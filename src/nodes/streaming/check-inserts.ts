@@ -1,4 +1,5 @@
 /** Whether all unique keys of the rows that a write inserts are free, among themselves and in the channel. */
+
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Column, ColumnBatch, Datum } from '#engine/columnar/column.js'
@@ -7,6 +8,7 @@ import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
 import type { Channel, Table } from '#nodes/streaming/channel.js'
 import { checkKeys, type KeyVerdict, type StagedHandler } from '#nodes/streaming/check-keys.js'
+import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
 import { generationOf, keyChannels } from '#nodes/streaming/key-channels.js'
 import { keyColumnsOf, keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { uniqueViolation } from '#nodes/streaming/key-error.js'
@@ -130,7 +132,7 @@ export interface InsertScope {
 export type InsertVerdict =
   /** suspectRows: rows whose key another open stage has too */
   | { readonly kind: 'free'; readonly suspectRows: readonly number[] }
-  | { readonly kind: 'wait'; readonly on: Promise<void> }
+  | { readonly kind: 'wait'; readonly on: PendingCommit }
   /** What was looked up is out of date. */
   | { readonly kind: 'again' }
   | { readonly kind: 'error'; readonly error: DatabaseError }
@@ -167,7 +169,7 @@ export function findTaken(
   onStaged: StagedHandler | undefined,
 ):
   | FoundConflict
-  | { readonly kind: 'wait'; readonly on: Promise<void> }
+  | { readonly kind: 'wait'; readonly on: PendingCommit }
   | { readonly kind: 'again' }
   | undefined {
   const { channels, probes } = check
@@ -181,8 +183,8 @@ export function findTaken(
       const { deletes, truncate } = scope.removedFrom(channel)
       const verdict: KeyVerdict | undefined = checkKeys(state, channel, {
         key: probe.key,
-        incarnation: check.schema.incarnation,
         columns: probe.columns,
+        schema: check.schema,
         from: 0,
         to: probe.batch.rowCount,
         sealed: probe.sealed[i] ?? nothing,

@@ -6,18 +6,21 @@
  *   commit under way     wait for its outcome (milliseconds), then judge again
  *   open stage (COPY)    free: whoever commits first has the key. The stage judges that row again when it commits
  */
+
 import { timestampMax } from '#base/timestamp.js'
 import type { Column } from '#engine/columnar/column.js'
-import type { KeyConstraint } from '#engine/columnar/schema.js'
+import { encodeKey } from '#engine/columnar/key.js'
+import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
-import { findRising } from '#nodes/streaming/key-columns.js'
+import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
+import { findRising, keyTypeNames } from '#nodes/streaming/key-columns.js'
 import type { SealedHits } from '#nodes/streaming/sealed-keys.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
 
 export type KeyVerdict =
   | { readonly kind: 'taken'; readonly row: number; readonly rowId: number }
-  | { readonly kind: 'wait'; readonly on: Promise<void> }
+  | { readonly kind: 'wait'; readonly on: PendingCommit }
 
 /** @param row of the probe that has the key too */
 export type StagedHandler = (
@@ -29,8 +32,8 @@ export type StagedHandler = (
 
 export interface KeyProbe {
   readonly key: KeyConstraint
-  /** Rows of others do not count: they are going. */
-  readonly incarnation: number
+  /** Rows of other incarnations do not count: they are going. */
+  readonly schema: TableSchema
   /** The key's columns of the rows that want their keys. */
   readonly columns: readonly Column[]
   readonly from: number
@@ -54,10 +57,15 @@ export function checkKeys(
   probe: KeyProbe,
 ): KeyVerdict | undefined {
   if (channel.pendingTruncate !== undefined) {
-    return { kind: 'wait', on: channel.pendingTruncate.settled }
+    return { kind: 'wait', on: channel.pendingTruncate }
+  }
+  const held = state.transactions.heldKeys(probe.key.indexOid)
+  if (held !== undefined) {
+    const holder = findHolder(held, probe)
+    if (holder !== undefined) return { kind: 'wait', on: holder }
   }
   for (const segment of channel.view.growing) {
-    if (segment.incarnation !== probe.incarnation) continue
+    if (segment.incarnation !== probe.schema.incarnation) continue
     const verdict = checkGrowing(state, channel, segment, probe)
     if (verdict !== undefined) return verdict
   }
@@ -65,6 +73,19 @@ export function checkKeys(
     if (row < probe.from || row >= probe.to || !channel.isLive(rowId)) continue
     const verdict = judgeCommitted(channel, probe, row, rowId)
     if (verdict !== undefined) return verdict
+  }
+  return undefined
+}
+
+/** A transaction under way on several log channels that brings one of the keys on another. */
+function findHolder(
+  held: ReadonlyMap<string, PendingCommit>,
+  { schema, key, columns, from, to }: KeyProbe,
+): PendingCommit | undefined {
+  const typeNames = keyTypeNames(schema, key)
+  for (let row = from; row < to; row += 1) {
+    const holder = held.get(encodeKey(columns, row, typeNames))
+    if (holder !== undefined) return holder
   }
   return undefined
 }
@@ -112,7 +133,7 @@ function judgeCommitted(
   rowId: number,
 ): KeyVerdict | undefined {
   const deleting = channel.pendingDeletes.get(rowId)
-  if (deleting !== undefined) return { kind: 'wait', on: deleting.settled }
+  if (deleting !== undefined) return { kind: 'wait', on: deleting }
   if (probe.truncate || findRising(probe.deletes, rowId) >= 0) return undefined
   return { kind: 'taken', row, rowId }
 }
@@ -131,7 +152,7 @@ function judgeUncommitted(
   if (probe.ownStages.has(stageId)) return { kind: 'taken', row, rowId: segment.rowIdAt(ordinal) }
   const stage = state.stages.get(stageId)
   if (stage === undefined) return undefined
-  if (stage.committing !== undefined) return { kind: 'wait', on: stage.committing.settled }
+  if (stage.committing !== undefined) return { kind: 'wait', on: stage.committing }
   probe.onStaged?.(stageId, segment, ordinal, row)
   return undefined
 }

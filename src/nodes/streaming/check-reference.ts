@@ -1,9 +1,11 @@
 /** Whether the key that a foreign key names is there and stays: among own inserts, staged rows, and what is committed. */
+
 import { timestampMax } from '#base/timestamp.js'
 import { encodeKey } from '#engine/columnar/key.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import type { CommitPlan, PlannedReference } from '#nodes/streaming/commit-plan.js'
+import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
 import type { CommitVerdict } from '#nodes/streaming/commit-verdict.js'
 import { findRising, keyColumnsOf, schemaColumns } from '#nodes/streaming/key-columns.js'
 import { foreignKeyViolation } from '#nodes/streaming/key-error.js'
@@ -27,7 +29,7 @@ export type Referenced =
   | { readonly kind: 'row'; readonly rowId: number }
   /** The same transaction brings it. */
   | { readonly kind: 'own' }
-  | { readonly kind: 'wait'; readonly on: Promise<void> }
+  | { readonly kind: 'wait'; readonly on: PendingCommit }
   | { readonly kind: 'again' }
 
 /** The row that holds the key. */
@@ -71,7 +73,7 @@ function findGrowing(
       const stage = stageId === undefined ? undefined : state.stages.get(stageId)
       if (stage === undefined) continue
       if (plan.copies.some((copy) => copy.stage === stage)) return { kind: 'own' }
-      if (stage.committing !== undefined) return { kind: 'wait', on: stage.committing.settled }
+      if (stage.committing !== undefined) return { kind: 'wait', on: stage.committing }
     } else if (segment.deletedAt(ordinal) === timestampMax) {
       const found = judge(plan, channel, segment.rowIdAt(ordinal))
       if (found !== undefined) return found
@@ -83,7 +85,7 @@ function findGrowing(
 /** A live row: does it stay? */
 function judge(plan: CommitPlan, channel: Channel, rowId: number): Referenced | undefined {
   const going = channel.pendingDeletes.get(rowId) ?? channel.pendingTruncate
-  if (going !== undefined) return { kind: 'wait', on: going.settled }
+  if (going !== undefined) return { kind: 'wait', on: going }
   const own = plan.writes.find((write) => write.channel === channel)
   if (own !== undefined && (own.truncate || findRising(own.deletes, rowId) >= 0)) return undefined
   return { kind: 'row', rowId }

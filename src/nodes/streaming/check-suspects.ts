@@ -143,8 +143,8 @@ export function checkSuspects(
           const write = plan.writes.find((candidate) => candidate.channel === other)
           const verdict = checkKeys(state, other, {
             key,
-            incarnation: schema.incarnation,
             columns,
+            schema,
             from: ordinal,
             to: ordinal + 1,
             sealed: hits?.get(key.indexOid)?.[i] ?? noHits,

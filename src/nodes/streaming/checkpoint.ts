@@ -3,7 +3,7 @@
  *
  * 1. If the log is too long: seal what holds its older half, write down deletes that do.
  * 2. Strike truncated segments that no read visits any more.
- * 3. Find the smallest position still needed; keep DDL from below elsewhere; record the position; truncate.
+ * 3. Find the smallest position still needed; keep DDL and decisions from below elsewhere; record the position; truncate.
  *
  * Crash between recording and truncating: the log is longer than needed, nothing else.
  */
@@ -11,6 +11,7 @@ import { backgroundContext } from '#base/context.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { saveDdl } from '#nodes/streaming/ddl-settings.js'
+import { saveDecisions } from '#nodes/streaming/decisions.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
 import { closeLargest, isShort } from '#nodes/streaming/growing-memory.js'
 import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
@@ -78,8 +79,12 @@ export async function truncateLog(
   return await state.switching.run(async () => {
     let needed = state.log.settledBound
     for (const channel of channels) needed = Math.min(needed, neededPosition(channel))
+    for (const { position } of state.transactions.prepared.values()) {
+      needed = Math.min(needed, position)
+    }
     if (needed <= state.logStart) return state.logStart
     await saveDdl(state, needed)
+    await saveDecisions(state.decisions, state.coordinator, needed)
     const checkpoints = new Map([[logCheckpoint(logChannel), needed]])
     for (const channel of channels) {
       if (channel.dropped || channel.nextRowId === channel.savedRowId) continue

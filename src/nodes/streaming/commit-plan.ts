@@ -6,6 +6,7 @@ import { encodeKey, keyHasNull } from '#engine/columnar/key.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { keyColumns } from '#engine/segment/key-index.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { lookUpAbsent, type PlannedAbsent, planAbsent } from '#nodes/streaming/check-absent.js'
 import { type InsertCheck, prepareInserts } from '#nodes/streaming/check-inserts.js'
 import { lookUpSuspects, type SuspectLookUp } from '#nodes/streaming/check-suspects.js'
 import type { ChannelWrite, CommitRequest, KeyReference } from '#nodes/streaming/contract.js'
@@ -42,6 +43,7 @@ export interface CommitPlan {
   readonly writes: readonly PlannedWrite[]
   readonly references: readonly PlannedReference[]
   readonly copies: readonly StagedCopy[]
+  readonly absent: readonly PlannedAbsent[]
   /** By stage: filled by looking up. */
   readonly suspects: Map<Stage, SuspectLookUp>
 }
@@ -56,13 +58,14 @@ export function planCommit(state: StreamingState, request: CommitRequest): Commi
     const check = prepareInserts(table, channel, inserts)
     return { channel, schema, truncate: write.truncate, deletes: write.deletes, inserts, check }
   })
-  checkTwins(writes)
+  const absent = (request.absentKeys ?? []).map((keys) => planAbsent(state, keys))
+  checkTwins(writes, absent)
   const copies = request.staged.map((staged) => {
     if (staged instanceof StagedCopy) return staged
     throw new InvariantError('TXN-2', 'staged rows of another node')
   })
   const references = request.references.map((reference) => planReference(state, reference))
-  return { request, writes, references, copies, suspects: new Map() }
+  return { request, writes, references, copies, absent, suspects: new Map() }
 }
 
 function planReference(state: StreamingState, reference: KeyReference): PlannedReference {
@@ -80,9 +83,12 @@ function planReference(state: StreamingState, reference: KeyReference): PlannedR
 }
 
 /** The same key twice among rows of several shards: within one, check-inserts.ts looks. */
-function checkTwins(writes: readonly PlannedWrite[]): void {
-  if (writes.length < 2) return
+function checkTwins(writes: readonly PlannedWrite[], absent: readonly PlannedAbsent[]): void {
+  if (writes.length < 2 && absent.length === 0) return
   const seen = new Set<string>()
+  for (const { records } of absent) {
+    for (const { indexOid, key } of records) seen.add(`${indexOid}:${key}`)
+  }
   for (const { schema, inserts } of writes) {
     for (const key of schema.keys) {
       if (isWithinShard(schema, key)) continue
@@ -153,6 +159,10 @@ export function lookUpPlan(
         }),
       )
     })
+  }
+  for (const absent of plan.absent) {
+    const wait = lookUpAbsent(state, absent, context)
+    if (wait !== undefined) waits.push(wait)
   }
   for (const { stage } of plan.copies) {
     const wait = lookUpSuspects(state, plan, stage, context)

@@ -1,110 +1,90 @@
 /**
- * Commits a transaction.
+ * Commits a transaction: judged and entered (admit.ts), then, when the log has it and all before it are applied, applied
+ * and acknowledged.
  *
- * 1. Look up in sealed segments what the assertions need (only if there are any).
- * 2. In one step, without waiting: draw the timestamp, judge the assertions against what is applied and what is under
- *    way, enter rows and deletes as pending, and call the log. So the log's order is the order of timestamps, and whoever
- *    judges later sees this commit as under way.
- * 3. When the log has it and all before it are applied: apply, acknowledge.
- *
- * A conflict with a commit under way waits for its outcome and judges again. If the log refuses (determinate), what was
- * entered is taken back. If the log does not know (indeterminate), the node fails: replay finds out.
+ * If the log refuses (determinate), what was entered is taken back. If the log does not know (indeterminate), the node fails:
+ * replay finds out.
  */
 import type { Context } from '#base/context.js'
-import { checkCancelled } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
-import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import { encodeKey } from '#engine/columnar/key.js'
-import { applyDeletes, applyStage, applyTruncate } from '#nodes/streaming/apply.js'
-import { checkCommit } from '#nodes/streaming/check-commit.js'
+import { type Admitted, admit, dropInserted, writeRecords } from '#nodes/streaming/admit.js'
+import { applyHeld } from '#nodes/streaming/apply.js'
 import { findReferenced } from '#nodes/streaming/check-reference.js'
-import {
-  type CommitPlan,
-  lookUpPlan,
-  planCommit,
-  segmentsNeeded,
-} from '#nodes/streaming/commit-plan.js'
-import type { CommitRequest, CommitResult } from '#nodes/streaming/contract.js'
-import { drawTimestamp, fetchTimestamp } from '#nodes/streaming/draw-timestamp.js'
-import { createStage, dropStage, enterRows } from '#nodes/streaming/enter-rows.js'
-import { admitRows } from '#nodes/streaming/growing-memory.js'
-import { schemaColumns } from '#nodes/streaming/key-columns.js'
+import type { CommitPlan } from '#nodes/streaming/commit-plan.js'
+import type { CommitRequest, CommitResult, Decision } from '#nodes/streaming/contract.js'
+import { keyTypeNames } from '#nodes/streaming/key-columns.js'
 import { encodeLogRecord } from '#nodes/streaming/log-record.js'
-import type { Stage } from '#nodes/streaming/stage.js'
-import { checkUsable, type StreamingState } from '#nodes/streaming/state.js'
+import type { ReferenceRecord } from '#nodes/streaming/prepare-record.js'
+import { type Held, hold, release } from '#nodes/streaming/prepared.js'
+import type { StreamingState } from '#nodes/streaming/state.js'
 import { storeFailure } from '#nodes/streaming/store-failure.js'
 
-export async function commit(
+const none: readonly ReferenceRecord[] = []
+
+/** What a transaction that decides for others wants to know and say of its commit. */
+export interface DecidingCommit {
+  readonly decision: Decision
+  /** In the step that judges. @throws 40001 when it is refused */
+  check(): void
+  /** It is on the way to the log. */
+  appending(): void
+  /** It is in the log, and applied. */
+  committed(at: Timestamp, position: number): void
+}
+
+export function commit(
   state: StreamingState,
   request: CommitRequest,
   context: Context,
+  deciding?: DecidingCommit,
 ): Promise<CommitResult> {
-  let plan = planCommit(state, request)
-  for (const copy of plan.copies) await copy.durable()
-  const encoded = plan.writes.map((write) => write.inserts.map(encodeBatch))
-  const room = admitRows(state, encoded.flat(), context)
-  if (room !== undefined) await room
-  let fetched: Timestamp | undefined
-  for (;;) {
-    checkCancelled(context)
-    checkUsable(state)
-    const lookUp = lookUpPlan(state, plan, context)
-    if (lookUp !== undefined) await lookUp
-    if (!state.segmentIds.has(segmentsNeeded(plan))) {
-      await state.segmentIds.ensure(segmentsNeeded(plan))
-    }
-    const timestamp = drawTimestamp(state, fetched)
-    if (timestamp === undefined) {
-      fetched = await fetchTimestamp(state, context)
-      continue
-    }
-    checkUsable(state)
-    const verdict = checkCommit(state, plan)
-    if (verdict === undefined) return await append(state, plan, encoded, timestamp)
-    if (verdict.kind === 'error') throw verdict.error
-    if (verdict.kind === 'wait') await verdict.on
-    else plan = planCommit(state, request)
-  }
+  return admit(state, request, context, deciding?.check, (admitted) =>
+    append(state, admitted, deciding),
+  )
 }
 
 /** The step from judging to the log; async only in what it returns. */
 function append(
   state: StreamingState,
-  plan: CommitPlan,
-  encoded: readonly (readonly Uint8Array[])[],
-  timestamp: Timestamp,
+  admitted: Admitted,
+  deciding: DecidingCommit | undefined,
 ): Promise<CommitResult> {
-  rememberReferences(state, plan, timestamp)
-  const payloads: Uint8Array[] = []
-  const stages: Stage[] = plan.copies.map((copy) => copy.stage)
-  const inserted: Stage[] = []
-  plan.writes.forEach((write, i) => {
-    if (write.inserts.length === 0) return
-    const stage = createStage(state, write.channel)
-    write.inserts.forEach((batch, j) => {
-      payloads.push(...enterRows(state, stage, batch, encoded[i]?.[j] ?? encodeBatch(batch)))
-    })
-    inserted.push(stage)
+  const { plan, timestamp, stages } = admitted
+  for (const reference of referencesOf(state, plan)) {
+    state.references.add(reference.tableId, reference.rowId, { at: timestamp, ...reference })
+  }
+  const held: Held = {
+    writes: plan.writes,
+    stages,
+    absentKeys: plan.absent.flatMap(({ records }) => records),
+    references: none,
+  }
+  const record = encodeLogRecord({
+    kind: 'commit',
+    timestamp,
+    decision: deciding?.decision,
+    stageIds: stages.map((stage) => stage.stageId),
+    writes: writeRecords(plan),
+    ddl: plan.request.ddl,
   })
-  stages.push(...inserted)
-  payloads.push(encodeCommit(plan, stages, timestamp))
-
   const entered = state.commits.enter(timestamp, {
     apply: (position) => {
-      release(plan, stages)
-      applyCommit(state, plan, stages, timestamp, position)
+      release(state, held, entered.commit)
+      applyHeld(state, held, timestamp, position)
+      for (const copy of plan.copies) copy.committed()
+      const { ddl } = plan.request
+      if (ddl !== undefined) state.unsettledDdl.set(timestamp, { position, ddl })
+      deciding?.committed(timestamp, position)
     },
     undo: () => {
-      release(plan, stages)
-      for (const stage of inserted) dropStage(state, stage)
+      release(state, held, entered.commit)
+      dropInserted(state, admitted)
     },
   })
-  for (const stage of stages) stage.committing = entered.commit
-  for (const { channel, deletes, truncate } of plan.writes) {
-    for (const rowId of deletes) channel.pendingDeletes.set(rowId, entered.commit)
-    if (truncate) channel.pendingTruncate = entered.commit
-  }
-  state.log.append(payloads, entered.appended).catch(entered.failed)
+  hold(state, held, entered.commit)
+  deciding?.appending()
+  state.log.append([...admitted.payloads, record], entered.appended).catch(entered.failed)
   return entered.done.then(
     () => ({ timestamp }),
     (error: unknown) => {
@@ -113,67 +93,15 @@ function append(
   )
 }
 
-/** It is under way no more. */
-function release(plan: CommitPlan, stages: readonly Stage[]): void {
-  for (const stage of stages) stage.committing = undefined
-  for (const { channel, deletes, truncate } of plan.writes) {
-    for (const rowId of deletes) channel.pendingDeletes.delete(rowId)
-    if (truncate) channel.pendingTruncate = undefined
-  }
-}
-
-function applyCommit(
-  state: StreamingState,
-  plan: CommitPlan,
-  stages: readonly Stage[],
-  at: Timestamp,
-  position: number,
-): void {
-  for (const { channel, deletes, truncate } of plan.writes) {
-    if (truncate) applyTruncate(channel, at, position)
-    if (deletes.length > 0) applyDeletes(state, channel, deletes, at, position)
-  }
-  for (const stage of stages) {
-    applyStage(stage, at)
-    state.stages.delete(stage.stageId)
-  }
-  for (const copy of plan.copies) {
-    copy.committed()
-    for (const segment of copy.stage.segments) segment.versionsMixed = true
-  }
-  const { ddl } = plan.request
-  if (ddl !== undefined) state.unsettledDdl.set(at, { position, ddl })
-}
-
-function encodeCommit(plan: CommitPlan, stages: readonly Stage[], at: Timestamp): Uint8Array {
-  const writes = plan.writes.filter(({ truncate, deletes }) => truncate || deletes.length > 0)
-  return encodeLogRecord({
-    kind: 'commit',
-    timestamp: at,
-    transactionId: 0,
-    stageIds: stages.map((stage) => stage.stageId),
-    writes: writes.map(({ channel, schema, truncate, deletes }) => ({
-      tableId: channel.tableId,
-      shard: channel.shard,
-      incarnation: schema.incarnation,
-      truncate,
-      deletes,
-    })),
-    ddl: plan.request.ddl,
-  })
-}
-
 /** Rows that this transaction relies on: see recent-references.ts. */
-function rememberReferences(state: StreamingState, plan: CommitPlan, at: Timestamp): void {
-  for (const planned of plan.references) {
+export function referencesOf(state: StreamingState, plan: CommitPlan): readonly ReferenceRecord[] {
+  if (plan.references.length === 0) return none
+  return plan.references.flatMap((planned) => {
     const found = findReferenced(state, plan, planned)
-    if (found?.kind !== 'row') continue
+    if (found?.kind !== 'row') return []
     const { schema, key, columns } = planned
-    const typeNames = schemaColumns(schema, key.attnums).map(({ typeName }) => typeName)
-    state.references.add(schema.tableId, found.rowId, {
-      at,
-      indexOid: key.indexOid,
-      key: encodeKey(columns, 0, typeNames),
-    })
-  }
+    const encoded = encodeKey(columns, 0, keyTypeNames(schema, key))
+    const { tableId } = schema
+    return [{ tableId, indexOid: key.indexOid, rowId: found.rowId, key: encoded }]
+  })
 }

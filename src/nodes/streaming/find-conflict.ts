@@ -1,6 +1,7 @@
 import type { Context } from '#base/context.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { findTaken, prepareInserts, type Removed } from '#nodes/streaming/check-inserts.js'
+import { waitSettled } from '#nodes/streaming/commit-queue.js'
 import type { ChannelWrite, KeyConflict } from '#nodes/streaming/contract.js'
 import { channelOf, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 
@@ -24,7 +25,7 @@ export async function findConflict(
     await check.lookUp(state, context)
     const found = findTaken(state, check, { removedFrom, ownStages: none }, undefined)
     if (found === undefined) return undefined
-    if (found.kind === 'wait') await found.on
+    if (found.kind === 'wait') await waitSettled(found.on, context.signal)
     if (found.kind !== 'taken') continue
     const { key, row, rowId, values } = found
     return { tableId: write.tableId, indexOid: key.indexOid, row, key: values, rowId }

@@ -54,7 +54,8 @@ export async function flushClosed(
 
 async function commitsIn(state: StreamingState, segment: GrowingSegment): Promise<void> {
   for (const stage of state.stages.values()) {
-    if (stage.committing !== undefined && stage.segments.has(segment)) {
+    // Not for prepared ones, others decide about them: the segment stays until they have.
+    if (stage.committing?.kind === 'commit' && stage.segments.has(segment)) {
       await stage.committing.settled
     }
   }

@@ -15,6 +15,11 @@ export function schemaColumns(
   })
 }
 
+/** As encodeKey() wants them. */
+export function keyTypeNames(schema: TableSchema, key: KeyConstraint): readonly string[] {
+  return schemaColumns(schema, key.attnums).map(({ typeName }) => typeName)
+}
+
 /** @param batch all columns of the schema, in its order */
 export function keyColumnsOf(
   schema: TableSchema,

@@ -19,6 +19,8 @@ export interface StreamingLimits {
   readonly smallSegmentBytes: number
   /** Rows deleted in a sealed segment, in parts of its rows, from which it is rewritten. */
   readonly deletedPartMax: number
+  /** A prepared transaction is asked about, a decision told, when nothing was heard for so long. */
+  readonly undecidedMs: number
   /** Between looks at what there is to do in the background. */
   readonly backgroundIntervalMs: number
 }
@@ -33,5 +35,6 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentCountMax: 8,
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
+  undecidedMs: 1000,
   backgroundIntervalMs: 1000,
 }

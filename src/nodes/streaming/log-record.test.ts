@@ -11,6 +11,22 @@ import {
 const oid = fc.nat(0xffff_ffff)
 const exact = fc.nat(Number.MAX_SAFE_INTEGER)
 const rowIds = fc.array(exact, { maxLength: 5 }).map((ids) => Float64Array.from(ids).sort())
+const id = fc.string({ minLength: 1, maxLength: 12 })
+const keyFields = {
+  tableId: oid,
+  indexOid: oid,
+  key: fc.uint8Array({ maxLength: 9 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
+}
+const writes = fc.array(
+  fc.record({
+    tableId: oid,
+    shard: fc.nat(8191),
+    incarnation: oid,
+    truncate: fc.boolean(),
+    deletes: rowIds,
+  }),
+  { maxLength: 4 },
+)
 const record: fc.Arbitrary<LogRecordContent> = fc.oneof(
   fc.record({
     kind: fc.constant('rows' as const),
@@ -25,21 +41,33 @@ const record: fc.Arbitrary<LogRecordContent> = fc.oneof(
   fc.record({
     kind: fc.constant('commit' as const),
     timestamp: exact as fc.Arbitrary<Timestamp>,
-    transactionId: exact,
-    stageIds: fc.array(exact, { maxLength: 4 }),
-    writes: fc.array(
+    decision: fc.option(
       fc.record({
-        tableId: oid,
-        shard: fc.nat(8191),
-        incarnation: oid,
-        truncate: fc.boolean(),
-        deletes: rowIds,
+        transactionId: id,
+        participants: fc.array(fc.string({ maxLength: 6 }), { maxLength: 3 }),
+        preparedAt: exact as fc.Arbitrary<Timestamp>,
       }),
-      { maxLength: 4 },
+      { nil: undefined },
     ),
+    stageIds: fc.array(exact, { maxLength: 4 }),
+    writes,
     ddl: fc.option(fc.uint8Array({ maxLength: 20 }), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('abort' as const), stageId: exact }),
+  fc.record({
+    kind: fc.constant('prepare' as const),
+    transactionId: id,
+    preparedAt: exact as fc.Arbitrary<Timestamp>,
+    stageIds: fc.array(exact, { maxLength: 4 }),
+    writes,
+    absentKeys: fc.array(fc.record(keyFields), { maxLength: 3 }),
+    references: fc.array(fc.record({ ...keyFields, rowId: exact }), { maxLength: 3 }),
+  }),
+  fc.record({
+    kind: fc.constant('finish' as const),
+    transactionId: id,
+    committedAt: fc.option(exact as fc.Arbitrary<Timestamp>, { nil: undefined }),
+  }),
 )
 
 test('what is encoded is decoded, at any offset', () => {

@@ -5,7 +5,7 @@ import type { SealedEntry } from '#nodes/streaming/view.js'
 
 /**
  * From where on the log is needed for the channel: rows that are in no sealed segment, deletes in no deletes object,
- * truncations whose segments are still on record. +Infinity: nothing.
+ * truncations whose segments are still on record, prepared transactions that are not decided. +Infinity: nothing.
  * @param except a growing segment that is about to be sealed
  */
 export function neededPosition(channel: Channel, except?: GrowingSegment): number {
@@ -16,6 +16,7 @@ export function neededPosition(channel: Channel, except?: GrowingSegment): numbe
   for (const entry of channel.view.sealed) {
     needed = Math.min(needed, entry.deletes.unsavedSince, entry.untilPosition)
   }
+  for (const { position } of channel.undecided) needed = Math.min(needed, position)
   return needed
 }
 

@@ -1,7 +1,8 @@
 /** The streaming node: owns the channels of a log channel. Each verb is a file of its own; here they are put together. */
 import { Gate } from '#base/async/gate.js'
 import { Mutex } from '#base/async/mutex.js'
-import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
+import { backgroundContext } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import type { Native } from '#engine/index/native.js'
@@ -17,7 +18,10 @@ import { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { compact } from '#nodes/streaming/compact.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { loadDdl, type RecoveredDdl, settleDdl } from '#nodes/streaming/ddl-settings.js'
+import { decide, outcome } from '#nodes/streaming/decide.js'
+import { Decisions } from '#nodes/streaming/decisions.js'
 import { findConflict } from '#nodes/streaming/find-conflict.js'
+import { finish } from '#nodes/streaming/finish.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { memoryHolder } from '#nodes/streaming/growing-memory.js'
 import { Hurry } from '#nodes/streaming/hurry.js'
@@ -30,11 +34,18 @@ import {
   type NotOwnerError,
   takeOwnership,
 } from '#nodes/streaming/ownership.js'
+import { prepare } from '#nodes/streaming/prepare.js'
+import { Transactions } from '#nodes/streaming/prepared.js'
 import { RecentReferences } from '#nodes/streaming/recent-references.js'
 import { recover } from '#nodes/streaming/recover.js'
 import { scan } from '#nodes/streaming/scan.js'
 import { search } from '#nodes/streaming/search.js'
 import { SegmentIds } from '#nodes/streaming/segment-ids.js'
+import {
+  type Peers,
+  settleTransactions,
+  startSettling,
+} from '#nodes/streaming/settle-transactions.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import { allChannels, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { statistics } from '#nodes/streaming/statistics.js'
@@ -60,6 +71,8 @@ export interface StreamingNodeOptions {
   readonly ownership?: 'exclusive' | 'leased' | undefined
   /** What rows may take that are not in objects yet; default: no bound. */
   readonly memory?: WriteMemory | undefined
+  /** Nodes of other log channels, for transactions over several; without it their outcome is left to the proxies. */
+  readonly peers?: Peers | undefined
   readonly limits?: Partial<StreamingLimits> | undefined
   /** 'manual': nothing happens by itself; tests call runBackground(). */
   readonly background?: 'automatic' | 'manual' | undefined
@@ -100,9 +113,20 @@ export async function openStreamingNode(
   const gate = new Gate()
   // Apart: a cursor that its client leaves open must not hold up recovery.
   const scans = new Gate()
+  /** What waits for an outcome would wait for ever. */
+  function letWaitingGo(): void {
+    if (state.transactions.prepared.size === 0) return
+    state.failure ??= stopped()
+    state.commits.letGo()
+  }
+
   async function abandon(): Promise<void> {
     await background?.stop()
-    await gate.close()
+    await settling?.stop()
+    const left = gate.close()
+    state.onPrepared = letWaitingGo
+    letWaitingGo()
+    await left
     leaveMemory()
     await state.ownership.stop(state.failure === undefined ? servedBelow(state) : undefined)
     await state.log.close()
@@ -111,12 +135,18 @@ export async function openStreamingNode(
     options.background === 'manual'
       ? undefined
       : startBackground(state, wal, logChannel, options.onBackgroundError ?? (() => {}))
+  const peers = options.peers ?? (() => undefined)
+  const settling =
+    options.background === 'manual' || options.peers === undefined
+      ? undefined
+      : startSettling(state, peers, options.onBackgroundError ?? (() => {}))
   return {
     recoveredDdl,
     settleDdl: (timestamp) => settleDdl(state, timestamp),
     async runBackground() {
       await seal(state, wal, logChannel)
       await improve(state)
+      await settleTransactions(state, peers, backgroundContext)
     },
     ...reads(state, gate, scans),
     ...writes(state, gate),
@@ -187,6 +217,8 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     stages: new Map(),
     segmentIds: new SegmentIds(coordinator),
     references: new RecentReferences(),
+    transactions: new Transactions(),
+    decisions: new Decisions(logChannel, term),
     servedTime: timestampZero,
     fetching: undefined,
     nextStageId: 1,
@@ -195,6 +227,8 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),
+    fail,
+    onPrepared: () => {},
     failure: undefined,
   }
   return state
@@ -207,7 +241,7 @@ function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNo
     serviceTime() {
       checkUsable(state)
       const { commits, coordinator } = state
-      const time = commits.bound() ?? coordinator.timestampNow() ?? commits.appliedTime
+      const time = commits.serviceBound() ?? coordinator.timestampNow() ?? commits.appliedTime
       if (time > state.servedTime) state.servedTime = time
       return time
     },
@@ -236,16 +270,17 @@ function writes(state: StreamingState, gate: Gate): Pick<StreamingNode, Writes> 
     putTable: (schema) => inside(state, gate, () => putTable(state, schema)),
     dropTable: (tableId) => inside(state, gate, () => dropTable(state, tableId)),
     term: async () => state.log.term,
-    commit: (request, context) => inside(state, gate, () => commit(state, request, context)),
-    prepare: async () => {
-      throw notSupported('transactions over several log channels')
-    },
-    finish: async () => {
-      throw notSupported('transactions over several log channels')
-    },
-    outcome: async () => {
-      throw notSupported('transactions over several log channels')
-    },
+    commit: (request, context) =>
+      inside(state, gate, () =>
+        request.decides === undefined
+          ? commit(state, request, context)
+          : decide(state, request, request.decides, context),
+      ),
+    prepare: (transactionId, request, context) =>
+      inside(state, gate, () => prepare(state, transactionId, request, context)),
+    finish: (transactionId, committedAt) =>
+      inside(state, gate, () => finish(state, transactionId, committedAt)),
+    outcome: (transactionId) => inside(state, gate, async () => outcome(state, transactionId)),
     stage: (tableId, shard) =>
       inside(state, gate, async () => new StagedCopy(state, tableId, shard)),
   }

@@ -12,6 +12,7 @@ import {
   logCheckpoint,
   rowIdCheckpoint,
 } from '#nodes/streaming/checkpoint-names.js'
+import { loadDecisions } from '#nodes/streaming/decisions.js'
 import { Replay } from '#nodes/streaming/replay.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import {
@@ -36,6 +37,10 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
     channel.nextRowId = Math.max(channel.nextRowId, channel.savedRowId)
   }
   const newest = await recoverSegments(state)
+  const nowMs = state.runtime.monotonicMs()
+  for (const made of await loadDecisions(state.coordinator, logChannel, nowMs)) {
+    state.decisions.made(made)
+  }
 
   // A record's rows may lie around every sealed segment of its channel.
   const segmentsPerRecord =

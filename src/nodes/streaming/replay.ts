@@ -3,7 +3,8 @@
  *
  * 1. rows: those in no sealed segment go into the growing segment, pending.
  * 2. commit: truncate, delete, make the stages' rows visible.
- * 3. At the end what is still pending is dead.
+ * 3. prepare, finish: see replay-prepared.ts.
+ * 4. At the end what is still pending and not prepared is dead.
  */
 import { DatabaseError, invariant, SqlState } from '#base/errors.js'
 import { type Timestamp, timestampZero } from '#base/timestamp.js'
@@ -15,6 +16,7 @@ import { applyDeletes, applyStage, applyTruncate } from '#nodes/streaming/apply.
 import type { Channel } from '#nodes/streaming/channel.js'
 import { dropStage } from '#nodes/streaming/enter-rows.js'
 import { type CommitRecord, decodeLogRecord, type RowsRecord } from '#nodes/streaming/log-record.js'
+import { ReplayPrepared } from '#nodes/streaming/replay-prepared.js'
 import { Stage } from '#nodes/streaming/stage.js'
 import { channelOfShard, growingFor, type StreamingState } from '#nodes/streaming/state.js'
 import type { LogPosition, LogRecord } from '#storage/wal/wal.js'
@@ -25,12 +27,16 @@ export class Replay {
   /** The next record is the batch of this one. */
   #rows: { readonly record: RowsRecord; readonly position: LogPosition } | undefined
   readonly #schemas = new WeakMap<TableSchema, Map<string, TableSchema>>()
+  readonly #prepared: ReplayPrepared
+  /** Of timestamps drawn here, in the order of the log. */
+  #lastTimestamp: Timestamp = timestampZero
   maxTimestamp: Timestamp = timestampZero
   rowCount = 0
   bytes = 0
 
   constructor(state: StreamingState) {
     this.#state = state
+    this.#prepared = new ReplayPrepared(state)
   }
 
   /** Records in log order. The caller has made sure of a segment id (segment-ids.ts). @throws XX001 */
@@ -43,15 +49,50 @@ export class Replay {
       return
     }
     const record = decodeLogRecord(payload)
-    if (record.kind === 'rows') this.#rows = { record, position }
-    else if (record.kind === 'commit') this.#commit(record, position)
-    else this.#abort(record.stageId)
+    switch (record.kind) {
+      case 'rows':
+        this.#rows = { record, position }
+        return
+      case 'commit':
+        this.#commit(record, position)
+        return
+      case 'abort':
+        this.#abort(record.stageId)
+        return
+      case 'prepare':
+        this.#noteDrawn(record.preparedAt)
+        this.#prepared.prepare(record, position, this.#takeStages(record.stageIds))
+        return
+      case 'finish':
+        this.#prepared.finish(record)
+        if (record.committedAt !== undefined) this.#noteTime(record.committedAt)
+        return
+    }
+  }
+
+  #noteDrawn(at: Timestamp): void {
+    invariant('TS-2', at > this.#lastTimestamp, () => `${at} after ${this.#lastTimestamp}`)
+    this.#lastTimestamp = at
+    this.#noteTime(at)
+  }
+
+  #noteTime(at: Timestamp): void {
+    if (at > this.maxTimestamp) this.maxTimestamp = at
+  }
+
+  #takeStages(stageIds: readonly number[]): readonly Stage[] {
+    return stageIds.flatMap((stageId) => {
+      const stage = this.#stages.get(stageId)
+      this.#stages.delete(stageId)
+      return stage === undefined ? [] : [stage]
+    })
   }
 
   end(): void {
     if (this.#rows !== undefined) throw corrupted('rows without their batch')
     for (const stage of this.#stages.values()) dropStage(this.#state, stage)
     this.#stages.clear()
+    this.#prepared.end()
   }
 
   #channel(tableId: number, shard: number): Channel | undefined {
@@ -108,20 +149,25 @@ export class Replay {
 
   #commit(record: CommitRecord, position: LogPosition): void {
     const at = record.timestamp
-    invariant('TS-2', at > this.maxTimestamp, () => `commit ${at} after ${this.maxTimestamp}`)
-    this.maxTimestamp = at
+    this.#noteDrawn(at)
+    const { decision } = record
+    if (decision !== undefined) {
+      this.#state.decisions.made({
+        phase: 'committed',
+        decision,
+        committedAt: at,
+        untold: new Set(decision.participants),
+        position,
+        sinceMs: this.#state.runtime.monotonicMs(),
+      })
+    }
     for (const { tableId, shard, truncate, deletes } of record.writes) {
       const channel = this.#channel(tableId, shard)
       if (channel === undefined || position < channel.checkpoint) continue
       if (truncate) applyTruncate(channel, at, position)
       if (deletes.length > 0) applyDeletes(this.#state, channel, deletes, at, position)
     }
-    for (const stageId of record.stageIds) {
-      const stage = this.#stages.get(stageId)
-      if (stage === undefined) continue
-      applyStage(stage, at)
-      this.#stages.delete(stageId)
-    }
+    for (const stage of this.#takeStages(record.stageIds)) applyStage(stage, at)
     if (record.ddl !== undefined) this.#state.unsettledDdl.set(at, { position, ddl: record.ddl })
   }
 

@@ -58,7 +58,7 @@ export async function lookUpSealed(
         {
           tableId: channel.tableId,
           shard: channel.shard,
-          readAt: state.commits.appliedTime,
+          readAt: state.commits.newestTime,
           output: key.attnums,
           keys: { indexOid: key.indexOid, values },
         },

@@ -76,7 +76,7 @@ export class StagedCopy implements StagedRows {
       })
       if (verdict.kind === 'error') throw verdict.error
       if (verdict.kind === 'wait') {
-        await verdict.on
+        await verdict.on.settled
         continue
       }
       if (verdict.kind === 'again') continue
@@ -119,10 +119,19 @@ export class StagedCopy implements StagedRows {
 
   committed(): void {
     this.#ended = 'committed'
+    // Its rows came before others that have committed since.
+    for (const segment of this.stage.segments) segment.versionsMixed = true
+  }
+
+  /** With the prepared transaction that has them. */
+  dropped(): void {
+    this.#ended = 'aborted'
   }
 
   async abort(): Promise<void> {
     if (this.#ended !== 'open') return
+    // Prepared: the outcome decides about the rows, not whoever holds them.
+    if (this.stage.committing?.kind === 'prepared') return
     invariant('TXN-2', this.stage.committing === undefined, 'staged rows given up while committing')
     this.#ended = 'aborted'
     const state = this.#state

@@ -12,10 +12,12 @@ import type { QueryNode } from '#nodes/query/contract.js'
 import { Channel, type Table } from '#nodes/streaming/channel.js'
 import type { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
+import type { Decisions } from '#nodes/streaming/decisions.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
 import type { Ownership } from '#nodes/streaming/ownership.js'
+import type { Transactions } from '#nodes/streaming/prepared.js'
 import type { RecentReferences } from '#nodes/streaming/recent-references.js'
 import type { SegmentIds } from '#nodes/streaming/segment-ids.js'
 import type { Stage } from '#nodes/streaming/stage.js'
@@ -43,6 +45,9 @@ export interface StreamingState {
   readonly stages: Map<number, Stage>
   readonly segmentIds: SegmentIds
   readonly references: RecentReferences
+  /** Over several log channels. */
+  readonly transactions: Transactions
+  readonly decisions: Decisions
   /** Newest timestamp given to a reader (or read at): no commit is stamped at or below (TS-3). */
   servedTime: Timestamp
   /** The last timestamp being fetched for a commit: see draw-timestamp.ts. */
@@ -58,6 +63,10 @@ export interface StreamingState {
   readonly building: Mutex
   /** Changes of what the coordinator and views say about flushed segments. */
   readonly switching: Mutex
+  /** Gives up: what is in the log must be read again. */
+  readonly fail: (error: unknown) => void
+  /** A transaction has been prepared. */
+  onPrepared: () => void
   /** Set when the node can go on no more; everything is refused with it. */
   failure: DatabaseError | undefined
 }

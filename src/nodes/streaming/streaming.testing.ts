@@ -282,7 +282,7 @@ export class World {
 
 export const noRows = new Float64Array(0)
 
-function docAt(batch: ColumnBatch, row: number): Doc {
+export function docAt(batch: ColumnBatch, row: number): Doc {
   const [id, name] = batch.columns
   if (id?.kind !== 'int64' || name?.kind !== 'bytes')
     throw new Error('other columns than asked for')

@@ -57,7 +57,7 @@ async function readKeys(
   if (view.growing.length === 0 && view.sealed.length === 0) return
   const columns = schemaColumns(schema, key.attnums)
   const typeNames = columns.map(({ typeName }) => typeName)
-  const readAt = state.commits.appliedTime
+  const readAt = state.commits.newestTime
   const fragment = { tableId, shard, readAt, output: key.attnums }
   for await (const { batch } of scan(state, fragment, backgroundContext)) {
     for (let row = 0; row < batch.rowCount; row += 1) {
