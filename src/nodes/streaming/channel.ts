@@ -4,8 +4,7 @@ import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import { rowIdsPerShard } from '#engine/columnar/row-id.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
-import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
-import type { PreparedTransaction } from '#nodes/streaming/prepared.js'
+import type { PendingCommit, UndecidedTransaction } from '#nodes/streaming/commit-queue.js'
 import { createView, type SealedEntry, type View } from '#nodes/streaming/view.js'
 
 /** 2^53 / rowIdsPerShard. */
@@ -30,7 +29,7 @@ export class Channel {
   readonly pendingDeletes = new Map<number, PendingCommit>()
   pendingTruncate: PendingCommit | undefined
   /** Prepared transactions that change it and are not decided. */
-  readonly undecided = new Set<PreparedTransaction>()
+  readonly undecided = new Set<UndecidedTransaction>()
   /** Raised whenever the set of sealed segments changes: what was looked up there must be looked up again. */
   sealedGeneration = 0
   /** Table is dropped: background work on it ends. */

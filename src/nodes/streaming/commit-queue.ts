@@ -18,6 +18,12 @@ export interface PendingCommit {
   readonly settled: Promise<void>
 }
 
+/** A prepared transaction in the log. */
+export interface UndecidedTransaction extends PendingCommit {
+  /** Of its record, or below. */
+  readonly position: number
+}
+
 interface QueuedCommit extends PendingCommit {
   outcome: 'appending' | 'durable' | 'failed'
   position: number

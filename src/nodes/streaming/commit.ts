@@ -70,7 +70,7 @@ function append(
   })
   const entered = state.commits.enter(timestamp, {
     apply: (position) => {
-      release(state, held, entered.commit)
+      release(state.transactions, held, entered.commit)
       applyHeld(state, held, timestamp, position)
       for (const copy of plan.copies) copy.committed()
       const { ddl } = plan.request
@@ -78,11 +78,11 @@ function append(
       deciding?.committed(timestamp, position)
     },
     undo: () => {
-      release(state, held, entered.commit)
+      release(state.transactions, held, entered.commit)
       dropInserted(state, admitted)
     },
   })
-  hold(state, held, entered.commit)
+  hold(state.transactions, held, entered.commit)
   deciding?.appending()
   state.log.append([...admitted.payloads, record], entered.appended).catch(entered.failed)
   return entered.done.then(

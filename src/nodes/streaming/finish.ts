@@ -79,7 +79,7 @@ export function applyFinished(
   committedAt: Timestamp | undefined,
 ): void {
   const { held, copies, transactionId, position } = prepared
-  release(state, held, prepared)
+  release(state.transactions, held, prepared)
   if (committedAt === undefined) {
     for (const stage of held.stages) dropStage(state, stage)
     for (const copy of copies) copy.dropped()

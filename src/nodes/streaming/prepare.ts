@@ -18,11 +18,11 @@ import { encodeLogRecord } from '#nodes/streaming/log-record.js'
 import {
   channelsOf,
   type Held,
+  type HeldCopy,
   hold,
   type PreparedTransaction,
   release,
 } from '#nodes/streaming/prepared.js'
-import type { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
 import { storeFailure } from '#nodes/streaming/store-failure.js'
 
@@ -105,12 +105,12 @@ function append(
       enterPrepared(state, prepared)
     },
     undo() {
-      release(state, held, prepared)
+      release(state.transactions, held, prepared)
       dropInserted(state, admitted)
       prepared.settle()
     },
   })
-  hold(state, held, prepared)
+  hold(state.transactions, held, prepared)
   state.log.append([...admitted.payloads, record], entered.appended).catch(entered.failed)
   return entered.done.then(
     () => ({ preparedAt: timestamp }),
@@ -125,7 +125,7 @@ export function createPrepared(
   transactionId: TransactionId,
   preparedAt: Timestamp,
   held: Held,
-  copies: readonly StagedCopy[],
+  copies: readonly HeldCopy[],
   sinceMs: number,
 ): PreparedTransaction {
   let settle: () => void = () => {}

@@ -2,12 +2,10 @@
 import { invariant } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { Channel } from '#nodes/streaming/channel.js'
-import type { PendingCommit } from '#nodes/streaming/commit-queue.js'
+import type { PendingCommit, UndecidedTransaction } from '#nodes/streaming/commit-queue.js'
 import type { TransactionId } from '#nodes/streaming/contract.js'
 import type { KeyRecord, ReferenceRecord } from '#nodes/streaming/prepare-record.js'
 import type { Stage } from '#nodes/streaming/stage.js'
-import type { StagedCopy } from '#nodes/streaming/staged-copy.js'
-import type { StreamingState } from '#nodes/streaming/state.js'
 
 /** So many outcomes are remembered of transactions prepared here; of older ones the deciding node is asked again. */
 const finishedCountMax = 100_000
@@ -27,12 +25,17 @@ export interface Held {
   readonly references: readonly ReferenceRecord[]
 }
 
-export interface PreparedTransaction extends PendingCommit {
+/** Rows of a COPY, told what becomes of them. */
+export interface HeldCopy {
+  committed(): void
+  dropped(): void
+}
+
+export interface PreparedTransaction extends UndecidedTransaction {
   readonly kind: 'prepared'
   readonly transactionId: TransactionId
   readonly held: Held
-  readonly copies: readonly StagedCopy[]
-  /** Of its record, or below. */
+  readonly copies: readonly HeldCopy[]
   position: number
   /** Monotonic milliseconds; -Infinity after replay. */
   readonly sinceMs: number
@@ -125,26 +128,26 @@ export class Transactions {
 }
 
 /** Others wait from here on. */
-export function hold(state: StreamingState, held: Held, by: PendingCommit): void {
+export function hold(transactions: Transactions, held: Held, by: PendingCommit): void {
   for (const stage of held.stages) stage.committing = by
   for (const { channel, deletes, truncate } of held.writes) {
     for (const rowId of deletes) channel.pendingDeletes.set(rowId, by)
     if (truncate) channel.pendingTruncate = by
   }
   if (held.absentKeys.length > 0 || held.references.length > 0) {
-    state.transactions.holdKeys(held, by)
+    transactions.holdKeys(held, by)
   }
 }
 
 /** It is under way no more. */
-export function release(state: StreamingState, held: Held, by: PendingCommit): void {
+export function release(transactions: Transactions, held: Held, by: PendingCommit): void {
   for (const stage of held.stages) stage.committing = undefined
   for (const { channel, deletes, truncate } of held.writes) {
     for (const rowId of deletes) channel.pendingDeletes.delete(rowId)
     if (truncate) channel.pendingTruncate = undefined
   }
   if (held.absentKeys.length > 0 || held.references.length > 0) {
-    state.transactions.releaseKeys(held, by)
+    transactions.releaseKeys(held, by)
   }
 }
 

@@ -55,7 +55,7 @@ export class ReplayPrepared {
   end(): void {
     for (const prepared of this.#prepared.values()) {
       for (const stage of prepared.held.stages) this.#state.stages.set(stage.stageId, stage)
-      hold(this.#state, prepared.held, prepared)
+      hold(this.#state.transactions, prepared.held, prepared)
       enterPrepared(this.#state, prepared)
     }
     this.#prepared.clear()
