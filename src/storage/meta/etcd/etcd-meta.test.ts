@@ -1,0 +1,25 @@
+import { randomUUID } from 'node:crypto'
+import { test } from 'vitest'
+import { systemRuntime } from '#base/system-runtime.js'
+import { openEtcdMeta } from '#storage/meta/etcd/etcd-meta.js'
+import { metaConformance } from '#storage/meta/meta.conformance.js'
+
+/** host:port */
+const endpoint = process.env['ELANUS_TEST_ETCD']
+
+if (endpoint === undefined) test.skip('no etcd: ELANUS_TEST_ETCD is not set')
+else {
+  metaConformance('the meta store in etcd', async () => {
+    const options = { endpoints: [endpoint], prefix: `test-${randomUUID()}` }
+    let meta = openEtcdMeta(options, systemRuntime)
+    return {
+      meta,
+      reopen: async () => {
+        await meta.close()
+        meta = openEtcdMeta(options, systemRuntime)
+        return meta
+      },
+      cleanup: () => meta.close(),
+    }
+  })
+}
