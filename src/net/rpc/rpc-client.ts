@@ -1,0 +1,168 @@
+/**
+ * Calls another node's contracts over gRPC. One connection per node; it is made when it is needed and made again when it is lost.
+ * No answer is an UnreachableError: determinate when the request was certainly not sent.
+ */
+import {
+  type ChannelOptions,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js'
+import { type Context, checkCancelled } from '#base/context.js'
+import { UnreachableError } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import { decodeError } from '#net/rpc/error-codec.js'
+import {
+  messageBytesMax,
+  type NodeClient,
+  NodeClientConstructor,
+  type RpcRequest,
+  type RpcResponse,
+} from '#net/rpc/node-service.js'
+import type { RpcTls } from '#net/rpc/rpc-server.js'
+import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
+
+export interface RpcTarget {
+  readonly contract: string
+  /** Which of the node's objects; '' when it has one. */
+  readonly object: string
+}
+
+export interface RpcClient {
+  /** @throws what the method threw; UnreachableError; the signal's reason */
+  call(
+    target: RpcTarget,
+    method: string,
+    args: readonly unknown[],
+    context: Context,
+  ): Promise<unknown>
+  /** An async iterator's parts, and what it returns. */
+  stream(
+    target: RpcTarget,
+    method: string,
+    args: readonly unknown[],
+    context: Context,
+  ): AsyncGenerator<unknown, unknown, undefined>
+  close(): void
+}
+
+export interface RpcClientOptions {
+  /** host:port */
+  readonly address: string
+  readonly tls: RpcTls | undefined
+  readonly runtime: Runtime
+  /** Of one call; none for streams. A node that is dead is noticed earlier, by pings. */
+  readonly deadlineMs: number
+}
+
+/** A peer that does not answer pings for so long is gone: below the seconds within which reads must be back. */
+const pingAfterMs = 1000
+const pingTimeoutMs = 2000
+
+const channelOptions: ChannelOptions = {
+  'grpc.max_receive_message_length': messageBytesMax,
+  'grpc.max_send_message_length': messageBytesMax,
+  'grpc.keepalive_time_ms': pingAfterMs,
+  'grpc.keepalive_timeout_ms': pingTimeoutMs,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1000,
+  // Not one connection for all nodes' clients of a process.
+  'grpc.use_local_subchannel_pool': 1,
+}
+
+export function openRpcClient(options: RpcClientOptions): RpcClient {
+  const { address, tls, runtime, deadlineMs } = options
+  const security =
+    tls === undefined
+      ? credentials.createInsecure()
+      : credentials.createSsl(tls.authority, tls.key, tls.certificate)
+  const client = new NodeClientConstructor(
+    address,
+    security,
+    channelOptions,
+  ) as unknown as NodeClient
+  return {
+    call: (target, method, args, context) =>
+      new Promise((resolve, reject) => {
+        checkCancelled(context)
+        const deadline = runtime.nowMs() + deadlineMs
+        const call = client.call(
+          requestOf(target, method, args),
+          new Metadata(),
+          { deadline },
+          (error, response) => {
+            context.signal.removeEventListener('abort', cancel)
+            if (error !== null)
+              reject(context.signal.aborted ? context.signal.reason : lost(address, error))
+            else settle(response ?? {}, resolve, reject)
+          },
+        )
+        const cancel = () => call.cancel()
+        context.signal.addEventListener('abort', cancel, { once: true })
+      }),
+    stream: (target, method, args, context) =>
+      receive(client.stream(requestOf(target, method, args)), address, context),
+    close: () => client.close(),
+  }
+}
+
+function requestOf(target: RpcTarget, method: string, args: readonly unknown[]): RpcRequest {
+  return { ...target, method, arguments: encodeValue(args), queryId: '' }
+}
+
+function settle(
+  { error, value }: RpcResponse,
+  resolve: (value: unknown) => void,
+  reject: (error: unknown) => void,
+): void {
+  try {
+    if (error !== undefined && error.byteLength > 0) reject(decodeError(error))
+    else resolve(decodeValue(value ?? new Uint8Array()))
+  } catch (malformed) {
+    reject(malformed)
+  }
+}
+
+/** The stream is read no faster than parts are asked for: that holds the other side up. */
+async function* receive(
+  stream: ClientReadableStream<RpcResponse>,
+  address: string,
+  context: Context,
+): AsyncGenerator<unknown, unknown, undefined> {
+  const cancel = () => stream.cancel()
+  context.signal.addEventListener('abort', cancel, { once: true })
+  try {
+    checkCancelled(context)
+    for await (const response of stream as AsyncIterable<RpcResponse>) {
+      const { error, value, isLast } = response
+      if (error !== undefined && error.byteLength > 0) throw decodeError(error)
+      const decoded = decodeValue(value ?? new Uint8Array())
+      if (isLast === true) return decoded
+      yield decoded
+    }
+    throw new UnreachableError('determinate', `node ${address} ended a stream early`)
+  } catch (error) {
+    if (context.signal.aborted) throw context.signal.reason
+    throw isServiceError(error) ? lost(address, error) : error
+  } finally {
+    context.signal.removeEventListener('abort', cancel)
+    stream.cancel()
+  }
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'details' in error
+}
+
+function lost(address: string, error: ServiceError): UnreachableError {
+  // Connecting failed: nothing was sent.
+  const neverSent =
+    error.code === status.UNAVAILABLE && /No connection established/.test(error.details)
+  return new UnreachableError(
+    neverSent ? 'determinate' : 'indeterminate',
+    `node ${address} does not answer: ${error.details}`,
+    error,
+  )
+}

@@ -1,0 +1,185 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { backgroundContext, type Context } from '#base/context.js'
+import { DatabaseError, StoreError, UnreachableError } from '#base/errors.js'
+import { systemRuntime } from '#base/system-runtime.js'
+import { openRpcClient } from '#net/rpc/rpc-client.js'
+import { openRpcServer, type ServedContract } from '#net/rpc/rpc-server.js'
+import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
+
+const value = fc.letrec((tie) => ({
+  any: fc.oneof(
+    { depthSize: 'small' },
+    fc.constantFrom(undefined, null, true, false, Number.NaN, -0, Infinity),
+    fc.double(),
+    fc.bigInt(),
+    fc.string({ unit: 'grapheme' }),
+    fc.uint8Array(),
+    fc.float32Array(),
+    fc.float64Array(),
+    fc.int16Array(),
+    fc.bigInt64Array(),
+    fc.array(tie('any'), { maxLength: 4 }),
+    fc.dictionary(
+      fc.string().filter((name) => name !== '__proto__'),
+      tie('any').filter((element) => element !== undefined),
+      { maxKeys: 4, noNullPrototype: true },
+    ),
+    fc
+      .array(fc.tuple(fc.string(), tie('any')), { maxLength: 3 })
+      .map((entries) => new Map(entries)),
+    fc.array(fc.string(), { maxLength: 3 }).map((entries) => new Set(entries)),
+  ),
+})).any
+
+test('any value comes back as it went', () => {
+  fc.assert(
+    fc.property(value, (sent) => {
+      expect(decodeValue(encodeValue(sent))).toStrictEqual(sent)
+    }),
+  )
+})
+
+test('bytes that are no value are refused, never more', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), value, fc.nat(), (noise, sent, at) => {
+      const bent = Uint8Array.from(encodeValue(sent))
+      bent[at % bent.length] = at & 255
+      for (const bytes of [
+        noise,
+        Uint8Array.of(1, ...noise),
+        bent,
+        bent.subarray(0, at % bent.length),
+      ]) {
+        try {
+          decodeValue(bytes)
+        } catch (error) {
+          expect(error).toBeInstanceOf(DatabaseError)
+        }
+      }
+    }),
+  )
+})
+
+async function serve(served: ServedContract) {
+  const server = await openRpcServer({
+    host: '127.0.0.1',
+    port: 0,
+    tls: undefined,
+    runtime: systemRuntime,
+    find: (contract, object) => (contract === 'test' && object === 'one' ? served : undefined),
+  })
+  const client = openRpcClient({
+    address: `127.0.0.1:${server.port}`,
+    tls: undefined,
+    runtime: systemRuntime,
+    deadlineMs: 5000,
+  })
+  return {
+    client,
+    async close() {
+      client.close()
+      await server.stop(100)
+    },
+  }
+}
+
+const target = { contract: 'test', object: 'one' }
+
+test('calls return and throw what the method does', async () => {
+  const { client, close } = await serve({
+    sum: async ([a, b]) => ({ sum: Number(a) + Number(b), list: Float64Array.of(1, 2) }),
+    refuse: async () => {
+      throw new DatabaseError('23505', 'duplicate', { constraint: 'docs_pkey', detail: 'Key' })
+    },
+    lose: async () => {
+      throw new StoreError('indeterminate', 'gone')
+    },
+  })
+  expect(await client.call(target, 'sum', [1, 2], backgroundContext)).toEqual({
+    sum: 3,
+    list: Float64Array.of(1, 2),
+  })
+  await expect(client.call(target, 'refuse', [], backgroundContext)).rejects.toMatchObject({
+    sqlState: '23505',
+    fields: { constraint: 'docs_pkey', detail: 'Key' },
+  })
+  await expect(client.call(target, 'lose', [], backgroundContext)).rejects.toMatchObject({
+    outcome: 'indeterminate',
+  })
+  await expect(client.call(target, 'toString', [], backgroundContext)).rejects.toMatchObject({
+    sqlState: '08P01',
+  })
+  const other = { contract: 'test', object: 'two' }
+  await expect(client.call(other, 'sum', [], backgroundContext)).rejects.toMatchObject({
+    sqlState: '57P03',
+  })
+  await close()
+})
+
+test('streams are read at the pace of the reader and end with it', async () => {
+  let made = 0
+  let ended = false
+  const { client, close } = await serve({
+    async *count() {
+      try {
+        for (; made < 1000; made += 1) yield new Uint8Array(100_000).fill(made & 255)
+        return 'done'
+      } finally {
+        ended = true
+      }
+    },
+    async *few() {
+      yield 1
+      yield 2
+      return 'last'
+    },
+  })
+  const few = client.stream(target, 'few', [], backgroundContext)
+  expect(await few.next()).toEqual({ value: 1, done: false })
+  expect(await few.next()).toEqual({ value: 2, done: false })
+  expect(await few.next()).toEqual({ value: 'last', done: true })
+  const count = client.stream(target, 'count', [], backgroundContext)
+  await count.next()
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(made).toBeLessThan(500)
+  await count.return(undefined)
+  await expect.poll(() => ended).toBe(true)
+  await close()
+})
+
+test('a call is cancelled with its context', async () => {
+  let reason: unknown
+  const { client, close } = await serve({
+    wait: (_: readonly unknown[], { signal }: Context) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          reason = signal.reason
+          reject(reason)
+        })
+      }),
+  })
+  const controller = new AbortController()
+  const waiting = client.call(target, 'wait', [], { signal: controller.signal })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  controller.abort(new DatabaseError('57014', 'timeout'))
+  await expect(waiting).rejects.toMatchObject({ sqlState: '57014', message: 'timeout' })
+  await expect.poll(() => reason).toBeInstanceOf(DatabaseError)
+  await close()
+})
+
+test('nobody there is unreachable, certainly not done', async () => {
+  const { client, close } = await serve({ sum: async () => 1 })
+  await close()
+  const again = openRpcClient({
+    address: '127.0.0.1:1',
+    tls: undefined,
+    runtime: systemRuntime,
+    deadlineMs: 2000,
+  })
+  await expect(again.call(target, 'sum', [], backgroundContext)).rejects.toSatisfy(
+    (error) => error instanceof UnreachableError && error.outcome === 'determinate',
+  )
+  again.close()
+  client.close()
+})
