@@ -334,6 +334,7 @@ async function buildTypeScript() {
     rmSync(join(cache, 'tsbuildinfo.build'), { force: true })
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
   await runLogged('TypeScript', process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root })
+  cpSync(join(root, 'src/net/rpc/node.proto'), join(root, 'dist/net/rpc/node.proto'))
 }
 
 // 5. catalog snapshot

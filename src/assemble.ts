@@ -1,9 +1,8 @@
-/** The only place that names adapters: every kind of node in one process, over the embedded log, meta store and objects. */
+/** Every kind of node in one process, over the stores that open-stores.ts gives. */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { divideMemory } from '#base/memory-division.js'
 import { type MemoryPart, memoryMetrics } from '#base/memory-parts.js'
-import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { type Config, ConfigError, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
@@ -23,12 +22,9 @@ import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
+import { openMeta, openStores, type Stores } from '#open-stores.js'
 import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
-import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
-import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
-import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
-import { openEmbeddedWal } from '#storage/wal/embedded/embedded-wal.js'
 
 export interface Standalone {
   readonly host: string
@@ -63,7 +59,11 @@ export async function assembleStandalone(
 ): Promise<Standalone> {
   const runtime = systemRuntime
   const stores = await openStores(config, runtime)
-  const coordinator = await openCoordinator({ meta: stores.meta, runtime })
+  const coordinator = await openCoordinator({
+    meta: stores.meta,
+    runtime,
+    leadership: stores.isExclusive ? 'exclusive' : 'elected',
+  })
   const logChannelCount = await fixLogChannelCount(config, coordinator).catch(async (error) => {
     await coordinator.stop()
     await stores.close()
@@ -112,30 +112,10 @@ export async function assembleStandalone(
   }
 }
 
-async function openStores(config: Config, runtime: Runtime) {
-  const lock = await acquireDataDirectoryLock(config.data)
-  const [wal, meta, objects] = await Promise.all([
-    openEmbeddedWal(join(config.data, 'log'), runtime),
-    openEmbeddedMeta(join(config.data, 'meta')),
-    openDirectoryObjects(join(config.data, 'objects')),
-  ])
-  return {
-    wal,
-    meta,
-    objects,
-    async close() {
-      await Promise.all([wal.close(), meta.close(), objects.close()])
-      await lock.release()
-    },
-  }
-}
-
-type Stores = Awaited<ReturnType<typeof openStores>>
-
 /** Query and data node, and a streaming node per log channel, which replays it. */
 async function openEngine(
   config: Config,
-  { wal, objects }: Stores,
+  { wal, objects, isExclusive }: Stores,
   coordinator: Coordinator,
   logChannels: readonly string[],
   events: StandaloneEvents,
@@ -164,6 +144,7 @@ async function openEngine(
       wal,
       logChannel,
       logChannelCount: logChannels.length,
+      ownership: isExclusive ? 'exclusive' : 'leased',
       coordinator,
       queryNode,
       dataNode,
@@ -296,11 +277,11 @@ async function listen(
 
 /** Makes the password of the first superuser known, before anybody can connect. */
 export async function storePassword(
-  dataDirectory: string,
+  config: Pick<Config, 'data' | 'meta'>,
   user: string,
   password: string,
 ): Promise<void> {
-  const meta = await openEmbeddedMeta(join(dataDirectory, 'meta'))
+  const meta = await openMeta(config, systemRuntime)
   const coordinator = await openCoordinator({ meta, runtime: systemRuntime })
   const verifier = await makeVerifier(password, systemRuntime.randomBytes(saltBytes))
   await coordinator.putSetting(

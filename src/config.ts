@@ -204,6 +204,18 @@ function settingsFor(machine: Machine) {
       2 ** 20,
       'a growing segment is sealed, flushed and indexed at this size',
     ),
+    wal: optionalText('URL', {
+      meaning:
+        'log: kafka://HOST:PORT[,HOST:PORT…][/PREFIX][?replication=N]; in the data directory unless given',
+    }),
+    meta: optionalText('URL', {
+      meaning:
+        'meta store: etcd://HOST:PORT[,HOST:PORT…][/PREFIX]; in the data directory unless given',
+    }),
+    objects: optionalText('URL', {
+      meaning:
+        'objects: s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME], keys from the environment as with AWS; in the data directory unless given',
+    }),
     logChannels: optionalInteger(1, 64, {
       meaning:
         'logs that the shards of tables are spread over; fixed when the database is made (then 1 unless given)',

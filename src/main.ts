@@ -43,7 +43,7 @@ async function preparePassword(config: Config): Promise<void> {
   if (password === undefined) {
     throw new ConfigError('--auth scram-sha-256 needs --password-file FILE or ELANUS_PASSWORD')
   }
-  await storePassword(config.data, config.user, password)
+  await storePassword(config, config.user, password)
 }
 
 function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {

@@ -1,0 +1,106 @@
+/**
+ * Log, meta store and objects of a process: embedded in the data directory, or the services that settings name. Adapters of
+ * services are loaded only where they are used: their clients are large.
+ */
+import { join } from 'node:path'
+import type { Runtime } from '#base/runtime.js'
+import { type Config, ConfigError } from '#config.js'
+import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
+import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
+import type { MetaStore } from '#storage/meta/meta.js'
+import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
+import type { ObjectStore } from '#storage/objects/objects.js'
+import { openEmbeddedWal } from '#storage/wal/embedded/embedded-wal.js'
+import type { Wal } from '#storage/wal/wal.js'
+
+export interface Stores {
+  readonly wal: Wal
+  readonly meta: MetaStore
+  readonly objects: ObjectStore
+  /** Nobody else can be there: log and meta store lie in the data directory, and its lock is ours. */
+  readonly isExclusive: boolean
+  close(): Promise<void>
+}
+
+type StoreSettings = Pick<Config, 'data' | 'wal' | 'meta' | 'objects'>
+
+const defaultPrefix = 'elanus'
+
+/** @throws ConfigError; StoreError */
+export async function openStores(config: StoreSettings, runtime: Runtime): Promise<Stores> {
+  const lock = await acquireDataDirectoryLock(config.data)
+  const [wal, meta, objects] = await Promise.all([
+    openWal(config, runtime),
+    openMeta(config, runtime),
+    openObjects(config),
+  ])
+  return {
+    wal,
+    meta,
+    objects,
+    isExclusive: config.wal === undefined && config.meta === undefined,
+    async close() {
+      await Promise.all([wal.close(), meta.close(), objects.close()])
+      await lock.release()
+    },
+  }
+}
+
+async function openWal({ data, wal }: StoreSettings, runtime: Runtime): Promise<Wal> {
+  if (wal === undefined) return await openEmbeddedWal(join(data, 'log'), runtime)
+  const { hosts, path, options } = parseStore('--wal', wal, 'kafka', ['replication'])
+  const { openKafkaWal } = await import('#storage/wal/kafka/kafka-wal.js')
+  const replicationFactor = Number(options.get('replication') ?? 1)
+  return openKafkaWal({ brokers: hosts, prefix: path || defaultPrefix, replicationFactor }, runtime)
+}
+
+/** Also for who needs nothing else of a database, as long as nobody runs it. */
+export async function openMeta(
+  { data, meta }: Pick<StoreSettings, 'data' | 'meta'>,
+  runtime: Runtime,
+): Promise<MetaStore> {
+  if (meta === undefined) return await openEmbeddedMeta(join(data, 'meta'))
+  const { hosts, path } = parseStore('--meta', meta, 'etcd', [])
+  const { openEtcdMeta } = await import('#storage/meta/etcd/etcd-meta.js')
+  return openEtcdMeta({ endpoints: hosts, prefix: path || defaultPrefix }, runtime)
+}
+
+async function openObjects({ data, objects }: StoreSettings): Promise<ObjectStore> {
+  if (objects === undefined) return await openDirectoryObjects(join(data, 'objects'))
+  const { hosts, path, options } = parseStore('--objects', objects, 's3', ['endpoint', 'region'])
+  const [bucket = ''] = hosts
+  const { openS3Objects } = await import('#storage/objects/s3/s3-objects.js')
+  return await openS3Objects({
+    endpoint: options.get('endpoint') ?? undefined,
+    region: options.get('region') ?? 'us-east-1',
+    bucket,
+    prefix: path,
+    credentials: undefined,
+    cacheDirectory: join(data, 'cache'),
+  })
+}
+
+interface ParsedStore {
+  readonly hosts: readonly string[]
+  readonly path: string
+  readonly options: URLSearchParams
+}
+
+/** `scheme://host:port[,host:port]/path?name=value`. @throws ConfigError */
+function parseStore(
+  flag: string,
+  given: string,
+  scheme: string,
+  names: readonly string[],
+): ParsedStore {
+  const [, found, hosts = '', path = '', query = ''] =
+    /^([a-z0-9]+):\/\/([^/?]+)(?:\/([^?]*))?(?:\?(.*))?$/.exec(given) ?? []
+  const options = new URLSearchParams(query)
+  const unknown = [...options.keys()].find((name) => !names.includes(name))
+  if (found !== scheme || hosts.includes('@') || unknown !== undefined) {
+    const known = names.length === 0 ? '' : `?${names.map((name) => `${name}=…`).join('&')}`
+    const secrets = hosts.includes('@') ? '; passwords and keys do not belong there' : ''
+    throw new ConfigError(`${flag}: write ${scheme}://HOST[,HOST…]/NAME${known}${secrets}`)
+  }
+  return { hosts: hosts.split(','), path: path.replace(/^\/+|\/+$/g, ''), options }
+}
