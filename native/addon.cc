@@ -35,8 +35,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   EnvState::Get(env);
   SegmentObject::Init(env);
   IndexObject::Init(env);
+  InterimObject::Init(env);
   exports.Set("simd", Napi::String::New(env, Kernels::Get().name));
   exports.Set("createSegment", Napi::Function::New<Guarded<CreateSegment>>(env, "createSegment"));
+  exports.Set("createInterim", Napi::Function::New<Guarded<InterimObject::Create>>(env, "createInterim"));
   exports.Set("buildHnsw", Napi::Function::New<Guarded<BuildHnsw>>(env, "buildHnsw"));
   exports.Set("loadHnsw", Napi::Function::New<Guarded<LoadHnsw>>(env, "loadHnsw"));
   exports.Set("search", Napi::Function::New<Guarded<Search>>(env, "search"));

@@ -45,6 +45,7 @@ void EnvState::Cleanup(void* pointer) {
   self->constants.Reset();
   self->segment_constructor.Reset();
   self->index_constructor.Reset();
+  self->interim_constructor.Reset();
 }
 
 void EnvState::Started() {

@@ -37,6 +37,7 @@ class EnvState : public std::enable_shared_from_this<EnvState> {
   Napi::ObjectReference constants;
   Napi::FunctionReference segment_constructor;
   Napi::FunctionReference index_constructor;
+  Napi::FunctionReference interim_constructor;
 
  private:
   static void Drain(napi_env env, napi_value callback, void* context, void* data);

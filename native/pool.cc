@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -17,9 +19,13 @@ struct Pool::Queues {
   std::condition_variable wake;
   std::deque<std::function<void()>> high;
   std::deque<std::function<bool()>> low;
+  /** Nanoseconds that low slices may run though high tasks wait. */
+  int64_t low_credit = 0;
 };
 
 namespace {
+
+constexpr int64_t kLowCreditMost = 20'000'000;
 
 size_t ChooseThreads() {
   if (const char* text = std::getenv("ELANUS_NATIVE_THREADS")) {
@@ -77,23 +83,37 @@ void Pool::PostLow(std::function<bool()> slice) {
 }
 
 void Pool::Work() {
+  using Clock = std::chrono::steady_clock;
   std::unique_lock lock(queues_->mutex);
+  auto since = [](Clock::time_point begin) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
+  };
   for (;;) {
-    if (!queues_->high.empty()) {
+    // Searches first; but where they never cease, a quarter of the time is for builds, or a growing segment's graph would
+    // fall behind and make every search slower.
+    bool low_waits = !queues_->low.empty();
+    if (!queues_->high.empty() && !(low_waits && queues_->low_credit > 0)) {
       auto task = std::move(queues_->high.front());
       queues_->high.pop_front();
       high_pending_.fetch_sub(1, std::memory_order_relaxed);
       lock.unlock();
+      auto begin = low_waits ? Clock::now() : Clock::time_point();
       task();
       task = nullptr;
+      int64_t took = low_waits ? since(begin) : 0;
       lock.lock();
+      queues_->low_credit = std::min(queues_->low_credit + took / 3, kLowCreditMost);
     } else if (!queues_->low.empty()) {
       auto slice = std::move(queues_->low.front());
       queues_->low.pop_front();
+      bool charged = !queues_->high.empty();
       lock.unlock();
+      auto begin = Clock::now();
       bool again = slice();
       if (!again) slice = nullptr;
+      int64_t took = since(begin);
       lock.lock();
+      if (charged) queues_->low_credit -= took;
       if (again) queues_->low.push_back(std::move(slice));
     } else {
       idle_.fetch_add(1, std::memory_order_relaxed);

@@ -1,7 +1,8 @@
 // The add-on's threads: one pool per process, as many threads as cores (ELANUS_NATIVE_THREADS overrides).
 //
 // Two queues. High: searches and everything a client waits for, first in first out. Low: slices of index builds; a
-// slice returns true to be queued again and is asked (through HighPending) to return soon when a high task waits.
+// slice returns true to be queued again and is asked (through HighPending) to return soon when a high task waits. Where
+// high tasks never cease, low slices get a quarter of the time.
 // The pool is never destroyed: its threads end with the process (the library is linked with -z nodelete).
 #pragma once
 #include <atomic>

@@ -148,12 +148,13 @@ struct Split {
 
 size_t ScanColumn(const ScanInput& input, TopK* top) {
   if (top->k() == 0) return 0;
-  size_t bytes = input.rows * input.query->dim * 4;
+  size_t bytes = (input.rows - input.begin) * input.query->dim * 4;
   size_t helpers = input.may_split && bytes >= (size_t{4} << 20) ? std::min(Pool::Get().IdleThreads(), size_t{15}) : 0;
-  if (helpers == 0) return RangeScan(input, top).Run(0, input.rows);
+  if (helpers == 0) return RangeScan(input, top).Run(input.begin, input.rows);
 
   size_t chunk = std::max<size_t>(64, (size_t{1} << 20) / (input.query->dim * 4) / 64 * 64);
   auto split = std::make_shared<Split>(input.rows, chunk);
+  split->next = input.begin;
   auto work = [](Split& s, const ScanInput& in, TopK* mine) {
     RangeScan scan(in, mine);
     for (;;) {
@@ -186,7 +187,7 @@ size_t ScanColumn(const ScanInput& input, TopK* top) {
   return split->computed;
 }
 
-size_t ScanCodes(const ScanInput& input, const HnswIndex& index, const CodeQuery& code, TopK* top) {
+size_t ScanCodes(const ScanInput& input, const HnswGraph& index, const CodeQuery& code, TopK* top) {
   struct Near {
     float distance;
     uint32_t row;

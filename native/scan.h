@@ -19,12 +19,14 @@ struct ScanInput {
   size_t rows;
   /** Idle pool threads may take part of it. */
   bool may_split;
+  /** Rows before are not looked at. */
+  size_t begin = 0;
 };
 
 /** Adds the hits among the rows; returns the distances computed. Equal to computing every distance as pgvector does. */
 size_t ScanColumn(const ScanInput& input, TopK* top);
 
 /** The same through the codes of an index over the column's first rows: only rows that may be hits are computed. */
-size_t ScanCodes(const ScanInput& input, const HnswIndex& index, const CodeQuery& code, TopK* top);
+size_t ScanCodes(const ScanInput& input, const HnswGraph& index, const CodeQuery& code, TopK* top);
 
 }  // namespace elanus

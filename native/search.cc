@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "hnsw/search.h"
+#include "kernels/kernels.h"
 #include "request.h"
 #include "scan.h"
 
@@ -44,8 +45,16 @@ class SearchJob final : public Job {
 
  private:
   void SearchSegment(uint32_t number, TopK* top);
-  bool SearchIndex(uint32_t number, const Column& column, const HnswIndex& index, const Bitset* passing, size_t count,
-                   TopK* top);
+  /** What the graph's rows are checked against. */
+  struct Among {
+    /** nullptr: all rows. */
+    const Bitset* passing = nullptr;
+    size_t count = 0;
+    /** With all rows walked through: hits are those visible here. */
+    const Timestamps* visible = nullptr;
+  };
+  bool SearchIndex(uint32_t number, const Column& column, const HnswGraph& index, const Among& among, TopK* top);
+  bool SearchInterim(uint32_t number, const Column& column, const HnswGraph& graph, TopK* top);
 
   Filter filter_;
   PgQuery pg_{};
@@ -61,6 +70,21 @@ const HnswIndex* IndexFor(const SegmentState& state, int attnum, Metric metric) 
   return nullptr;
 }
 
+const InterimIndex* InterimFor(const SegmentState& state, int attnum, Metric metric) {
+  for (auto& slot : state.interims) {
+    if (slot.attnum == attnum && slot.index->metric() == metric) return slot.index.get();
+  }
+  return nullptr;
+}
+
+/** Whether nearly all of the first `rows` rows are visible: a look at some of them. */
+bool MostVisible(const Timestamps& timestamps, size_t rows, double at) {
+  constexpr size_t kLooks = 64, kHiddenMost = 3;
+  size_t hidden = 0;
+  for (size_t i = 0; i < kLooks; i++) hidden += !timestamps.Visible(rows * i / kLooks, at);
+  return hidden <= kHiddenMost;
+}
+
 void SearchJob::SearchSegment(uint32_t number, TopK* top) {
   const RequestSegment& part = request.segments[number];
   if (part.rows == 0) return;
@@ -69,6 +93,15 @@ void SearchJob::SearchSegment(uint32_t number, TopK* top) {
   if (column.width != query.size()) {
     throw NativeError("22000", "different vector dimensions " + std::to_string(column.width) + " and " +
                                    std::to_string(query.size()));
+  }
+  if (!exact) {
+    if (const InterimIndex* interim = InterimFor(*part.state, attnum, metric)) {
+      InterimIndex::View view = interim->Look(part.rows);
+      if (view.graph.rows() > 0 && view.graph.dimensions() == query.size() && k > 0 &&
+          SearchInterim(number, column, view.graph, top)) {
+        return;
+      }
+    }
   }
   Bitset passing;
   size_t count = 0;
@@ -79,16 +112,54 @@ void SearchJob::SearchSegment(uint32_t number, TopK* top) {
   const HnswIndex* index = exact ? nullptr : IndexFor(*part.state, attnum, metric);
   // An index over other rows than are asked for is of no use (it is built over a sealed segment's rows).
   if (index && (index->rows() != part.rows || index->dimensions() != query.size())) index = nullptr;
-  if (index && SearchIndex(number, column, *index, all ? nullptr : &passing, count, top)) return;
+  if (index && SearchIndex(number, column, *index, {all ? nullptr : &passing, count, nullptr}, top)) return;
 
   strategies_[number] = Strategy::kExact;
   ScanInput scan{&column, &pg_, number, all ? nullptr : passing.data(), part.rows, !inline_run};
   visited_[number] += static_cast<uint32_t>(ScanColumn(scan, top));
 }
 
+/**
+ * A growing segment: the graph over its first rows, a scan of the others. Where nearly all rows are visible, the graph is walked
+ * as if all were, and hits are looked at one by one: the timestamps of all rows cost as much to read as the walk.
+ * Returns false when everything must be scanned.
+ */
+bool SearchJob::SearchInterim(uint32_t number, const Column& column, const HnswGraph& graph, TopK* top) {
+  const RequestSegment& part = request.segments[number];
+  const Timestamps* timestamps = part.state->timestamps.get();
+  size_t covered = graph.rows();
+  Bitset passing;
+  size_t count = 0;
+  if (filter_.empty() && !part.allowed && timestamps && MostVisible(*timestamps, covered, request.read_at) &&
+      SearchIndex(number, column, graph, {nullptr, covered, timestamps}, top)) {
+    passing.Reset(part.rows, false);
+    size_t from = covered / 64 * 64;
+    Kernels::Get().visible(timestamps->inserted + from, timestamps->deleted + from, part.rows - from, request.read_at,
+                           passing.data() + from / 64);
+    passing_[number] = static_cast<uint32_t>(part.rows);  // at most
+  } else {
+    if (PassingRows(*part.state, part.rows, request.read_at, filter_, part.allowed, &passing, &count)) {
+      passing.Reset(part.rows, true);
+    }
+    passing_[number] = static_cast<uint32_t>(count);
+    if (count == 0) return true;
+    Bitset first(covered);
+    std::copy_n(passing.data(), first.words(), first.data());
+    first.Trim();
+    size_t reachable = first.Count();
+    if (reachable > 0 && !SearchIndex(number, column, graph, {&first, reachable, nullptr}, top)) return false;
+    if (reachable == 0) strategies_[number] = Strategy::kExact;
+  }
+  if (covered < part.rows) {
+    ScanInput scan{&column, &pg_, number, passing.data(), part.rows, !inline_run, covered};
+    visited_[number] += static_cast<uint32_t>(ScanColumn(scan, top));
+  }
+  return true;
+}
+
 /** Returns false when the segment must be scanned instead. */
-bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswIndex& index, const Bitset* passing,
-                            size_t count, TopK* top) {
+bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswGraph& index, const Among& among, TopK* top) {
+  const Bitset* passing = among.passing;
   if (metric == Metric::kCosine && !(pg_.norm > 0)) {  // every distance is NaN
     strategies_[number] = Strategy::kExact;
     return true;
@@ -103,17 +174,23 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
     candidates = &narrowed;
     reachable = narrowed.Count();
   } else if (passing) {
-    reachable = count;
+    reachable = among.count;
   }
   // Only where the graph is used: a scan of the whole column meets them anyway.
   auto add_strays = [&] {
     if (index.strays() == 0) return;
     Bitset strays = passing ? *passing : Bitset(index.rows(), true);
     for (size_t w = 0; w < strays.words(); w++) strays.data()[w] &= ~index.in_graph()[w];
+    if (among.visible) {
+      ForEachBit(strays.data(), 0, strays.size(), [&](size_t row) {
+        if (!among.visible->Visible(row, request.read_at)) strays.Clear(row);
+      });
+    }
     ScanInput scan{&column, &pg_, number, strays.data(), index.rows(), false};
     visited_[number] += static_cast<uint32_t>(ScanColumn(scan, top));
   };
   if (reachable == 0) {
+    if (among.visible) return false;
     add_strays();
     strategies_[number] = Strategy::kExact;
     return true;
@@ -139,18 +216,22 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswInd
     return true;
   };
   size_t beam = std::max(ef, k);
-  if (PrefersScan(index, reachable, candidates == nullptr, k, beam)) return scan_codes();
+  if (PrefersScan(index, reachable, candidates == nullptr, k, beam)) return among.visible ? false : scan_codes();
 
   found.clear();
   GraphQuery graph;
   graph.code = &code;
   graph.k = k;
-  graph.ef = beam;
+  graph.ef = among.visible ? beam + beam / 10 : beam;
   graph.passing = candidates ? candidates->data() : nullptr;
   graph.passing_count = reachable;
   size_t visited = 0;
   GraphOutcome outcome = SearchGraph(index, graph, &found, &visited);
   visited_[number] += static_cast<uint32_t>(visited);
+  if (among.visible) {
+    std::erase_if(found, [&](const Candidate& c) { return !among.visible->Visible(c.row, request.read_at); });
+    if (outcome == GraphOutcome::kScanCodes || found.size() < k) return false;
+  }
   if (outcome == GraphOutcome::kScanCodes || found.size() < std::min(k, reachable)) return scan_codes();
   // Codes order nearly right: of the nearest of them, the final distances are taken.
   if (size_t rerank = std::max<size_t>(30, k + k / 2 + 10); found.size() > rerank) found.resize(rerank);

@@ -61,6 +61,7 @@ void SegmentObject::Init(Napi::Env env) {
                                            {InstanceMethod<&SegmentObject::SetColumn>("setColumn"),
                                             InstanceMethod<&SegmentObject::SetTimestamps>("setTimestamps"),
                                             InstanceMethod<&SegmentObject::SetIndex>("setIndex"),
+                                            InstanceMethod<&SegmentObject::SetInterim>("setInterim"),
                                             InstanceMethod<&SegmentObject::Close>("close")});
   EnvState::Get(env)->segment_constructor = Napi::Persistent(constructor);
 }
@@ -122,6 +123,18 @@ Napi::Value SegmentObject::SetIndex(const Napi::CallbackInfo& info) {
   slots.erase(std::remove_if(slots.begin(), slots.end(), [&](auto& s) { return s.attnum == attnum && s.oid == oid; }),
               slots.end());
   if (!IsMissing(info[2])) slots.push_back({attnum, oid, IndexObject::IndexOf(info[2])});
+  state_ = std::move(next);
+  return info.Env().Undefined();
+}
+
+Napi::Value SegmentObject::SetInterim(const Napi::CallbackInfo& info) {
+  auto next = Next(info.Env());
+  int attnum = static_cast<int>(IntegerOf(info[0], -32768, 32767, "attnum"));
+  auto oid = static_cast<uint32_t>(IntegerOf(info[1], 0, 0xffffffff, "indexOid"));
+  auto& slots = next->interims;
+  slots.erase(std::remove_if(slots.begin(), slots.end(), [&](auto& s) { return s.attnum == attnum && s.oid == oid; }),
+              slots.end());
+  if (!IsMissing(info[2])) slots.push_back({attnum, oid, InterimObject::IndexOf(info[2])});
   state_ = std::move(next);
   return info.Env().Undefined();
 }

@@ -15,6 +15,7 @@
 
 #include "bits.h"
 #include "hnsw/index.h"
+#include "hnsw/interim.h"
 #include "job.h"
 
 namespace elanus {
@@ -62,6 +63,7 @@ class Timestamps {
   Pin inserted_pin, deleted_pin;
   /** Stable and every row of the first `rows` is visible at `at`. Looks at each row once, however often it is asked. */
   bool AllVisible(size_t rows, double at) const;
+  bool Visible(size_t row, double at) const { return inserted[row] <= at && at < deleted[row]; }
 
  private:
   mutable std::mutex mutex_;
@@ -94,10 +96,17 @@ struct IndexSlot {
   std::shared_ptr<const HnswIndex> index;
 };
 
+struct InterimSlot {
+  int attnum;
+  uint32_t oid;
+  std::shared_ptr<const InterimIndex> index;
+};
+
 struct SegmentState {
   std::vector<std::pair<int, std::shared_ptr<const Column>>> columns;
   std::shared_ptr<const Timestamps> timestamps;
   std::vector<IndexSlot> indexes;
+  std::vector<InterimSlot> interims;
   std::shared_ptr<FilterCache> cache;
 
   const Column* Find(int attnum) const {
@@ -120,6 +129,7 @@ class SegmentObject : public Napi::ObjectWrap<SegmentObject> {
   Napi::Value SetColumn(const Napi::CallbackInfo& info);
   Napi::Value SetTimestamps(const Napi::CallbackInfo& info);
   Napi::Value SetIndex(const Napi::CallbackInfo& info);
+  Napi::Value SetInterim(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   std::shared_ptr<SegmentState> Next(Napi::Env env) const;
   std::shared_ptr<const SegmentState> state_;
@@ -141,6 +151,27 @@ class IndexObject : public Napi::ObjectWrap<IndexObject> {
   Napi::Value MetricName(const Napi::CallbackInfo& info);
   Napi::Value MemoryBytes(const Napi::CallbackInfo& info);
   std::shared_ptr<const HnswIndex> index_;
+};
+
+/** The JavaScript object NativeInterimIndex. */
+class InterimObject : public Napi::ObjectWrap<InterimObject> {
+ public:
+  static void Init(Napi::Env env);
+  static Napi::Value Create(const Napi::CallbackInfo& info);
+  explicit InterimObject(const Napi::CallbackInfo& info);
+  static std::shared_ptr<const InterimIndex> IndexOf(Napi::Value value);
+
+ private:
+  Napi::Value Extend(const Napi::CallbackInfo& info);
+  Napi::Value Copy(const Napi::CallbackInfo& info);
+  Napi::Value Close(const Napi::CallbackInfo& info);
+  Napi::Value RowCount(const Napi::CallbackInfo& info);
+  Napi::Value MemoryBytes(const Napi::CallbackInfo& info);
+  std::shared_ptr<InterimIndex> Open(Napi::Env env) const;
+  std::shared_ptr<InterimIndex> index_;
+  /** Extend and Copy take turns: one at a time. */
+  std::shared_ptr<std::atomic<bool>> busy_ = std::make_shared<std::atomic<bool>>(false);
+  std::shared_ptr<std::atomic<bool>> closed_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 }  // namespace elanus

@@ -21,8 +21,8 @@
 
 #include "error.h"
 #include "hnsw/index.h"
+#include "hnsw/ranges.h"
 #include "pool.h"
-#include "xxh64.h"
 
 namespace elanus {
 namespace {
@@ -130,7 +130,8 @@ void HnswBuild::Prepare() {
     s.indexed++;
   }
 
-  ChooseRanges();
+  s.strays += ChooseRanges(in.dimensions, in.rows, [&](size_t i, float*) { return s.rows.Row(i); }, &s.in_graph, &s.low, &s.high);
+  s.indexed = s.in_graph.Count();
 
   s.graph = std::make_unique<faiss::HNSW>(static_cast<int>(in.m));
   s.graph->efConstruction = static_cast<int>(in.ef_construction);
@@ -151,66 +152,6 @@ void HnswBuild::Prepare() {
     for (size_t i = rows.size(); i > 1; i--) std::swap(rows[i - 1], rows[random() % i]);
     s.order.insert(s.order.end(), rows.begin(), rows.end());
     s.level_ends.push_back(s.order.size());
-  }
-}
-
-/**
- * The range that 8 bits cover, per dimension: least to greatest value, unless a few rows lie far outside of what the rest
- * needs; those would cost all others their precision and become strays instead (searched one by one).
- */
-void HnswBuild::ChooseRanges() {
-  State& s = *state_;
-  size_t dim = s.input.dimensions, rows = s.input.rows;
-  s.low.assign(dim, INFINITY);
-  s.high.assign(dim, -INFINITY);
-  std::vector<uint32_t> sample;
-  size_t every = std::max<size_t>(1, s.indexed / 4096), seen = 0;
-  for (size_t i = 0; i < rows; i++) {
-    if (!s.in_graph.Test(i)) continue;
-    const float* row = s.rows.Row(i);
-    for (size_t d = 0; d < dim; d++) {
-      s.low[d] = std::min(s.low[d], row[d]);
-      s.high[d] = std::max(s.high[d], row[d]);
-    }
-    if (seen++ % every == 0) sample.push_back(static_cast<uint32_t>(i));
-  }
-  if (s.indexed == 0) {
-    s.low.assign(dim, 0);
-    s.high.assign(dim, 0);
-    return;
-  }
-  if (sample.size() < 256) return;
-  std::vector<float> values(sample.size()), centre(dim), half(dim);
-  size_t cut = std::max<size_t>(1, sample.size() / 500);
-  for (size_t d = 0; d < dim; d++) {
-    for (size_t i = 0; i < sample.size(); i++) values[i] = s.rows.Row(sample[i])[d];
-    std::nth_element(values.begin(), values.begin() + cut, values.end());
-    float below = values[cut];
-    std::nth_element(values.begin(), values.end() - 1 - cut, values.end());
-    float above = values[values.size() - 1 - cut];
-    centre[d] = below + (above - below) / 2;
-    half[d] = (above - below) / 2;
-  }
-  size_t strays_max = std::max<size_t>(8, s.indexed / 2000);
-  for (float factor : {2.f, 4.f, 16.f}) {
-    std::vector<uint32_t> outside;
-    for (size_t i = 0; i < rows && outside.size() <= strays_max; i++) {
-      if (!s.in_graph.Test(i)) continue;
-      const float* row = s.rows.Row(i);
-      bool out = false;
-      for (size_t d = 0; d < dim; d++) out |= std::fabs(row[d] - centre[d]) > factor * half[d];
-      if (out) outside.push_back(static_cast<uint32_t>(i));
-    }
-    if (outside.size() > strays_max) continue;
-    if (outside.empty()) return;
-    for (size_t d = 0; d < dim; d++) {
-      s.low[d] = std::max(s.low[d], centre[d] - factor * half[d]);
-      s.high[d] = std::min(s.high[d], centre[d] + factor * half[d]);
-    }
-    for (uint32_t row : outside) s.in_graph.Clear(row);
-    s.strays += outside.size();
-    s.indexed -= outside.size();
-    return;
   }
 }
 
@@ -354,29 +295,14 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
   h.code_padded = static_cast<uint32_t>(layout.padded);
   h.indexed_count = s.indexed;
   h.stray_count = static_cast<uint32_t>(s.strays);
-  const uint64_t sizes[kSectionCount] = {8 * uint64_t{in.dimensions}, in.rows * layout.stride, in.rows * in.m * 8,
-                                         in.rows * 4, upper * 4, all ? 0 : WordsFor(in.rows) * 8};
-  uint64_t at = kHnswHeaderSize;
-  for (int i = 0; i < kSectionCount; i++) {
-    h.sections[i].offset = at;
-    h.sections[i].size = sizes[i];
-    at = (at + sizes[i] + 4095) / 4096 * 4096;
-  }
-  h.file_size = at;
-  auto block = Block::Allocate(at);
+  const HnswSizes sizes{{8 * uint64_t{in.dimensions}, in.rows * layout.stride, in.rows * in.m * 8, in.rows * 4, upper * 4,
+                         all ? 0 : WordsFor(in.rows) * 8}};
+  auto block = AllocateIndex(sizes, &h);
   uint8_t* base = block->data();
 
-  // Range of every dimension → middle and step.
   auto* middle = reinterpret_cast<float*>(base + h.sections[kQuantizer].offset);
   float* step = middle + in.dimensions;
-  const std::vector<float>&low = s.low, &high = s.high;
-  float widest = 0;
-  for (size_t d = 0; d < in.dimensions; d++) widest = std::max(widest, high[d] - low[d]);
-  for (size_t d = 0; d < in.dimensions; d++) {
-    bool l1 = in.metric == Metric::kL1;
-    middle[d] = l1 ? low[d] : low[d] + (high[d] - low[d]) / 2;
-    step[d] = l1 ? widest / 255 : (high[d] - low[d]) / 254;
-  }
+  FillSteps(in.metric, s.low, s.high, middle, step);
   Quantizer quantizer(in.metric, layout, middle, step, 0);
   uint8_t* codes = base + h.sections[kCodes].offset;
   auto* base_links = reinterpret_cast<uint32_t*>(base + h.sections[kBaseLinks].offset);
@@ -406,11 +332,7 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
     }
   }
   h.residual = residual * 1.001f;
-  for (auto& section : h.sections) section.checksum = Xxh64(base + section.offset, section.size);
-  std::memcpy(base, &h, sizeof h);
-  uint64_t sum = Xxh64(base, kHnswHeaderSize - 8);
-  std::memcpy(base + kHnswHeaderSize - 8, &sum, 8);
-  return std::make_shared<HnswIndex>(std::move(block));
+  return HnswIndex::Finish(std::move(block), h);
 }
 
 }  // namespace elanus

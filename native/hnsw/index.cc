@@ -101,7 +101,14 @@ HnswIndex::HnswIndex(std::unique_ptr<Block> block) : block_(std::move(block)) {
   if (h.entry_point != kNoRow && h.entry_point >= rows_) Corrupt("bad entry point");
   const uint8_t* base = block_->data();
   auto* parameters = reinterpret_cast<const float*>(base + h.sections[kQuantizer].offset);
-  quantizer_ = std::make_unique<Quantizer>(metric(), layout, parameters, parameters + h.dimensions, h.residual);
+  owned_quantizer_ =
+      std::make_unique<Quantizer>(static_cast<Metric>(h.metric), layout, parameters, parameters + h.dimensions, h.residual);
+  quantizer_ = owned_quantizer_.get();
+  indexed_ = h.indexed_count;
+  strays_ = h.stray_count;
+  entry_point_ = h.entry_point;
+  max_level_ = h.max_level;
+  m_ = h.m;
   stride_ = layout.stride;
   base_degree_ = 2 * h.m;
   codes_ = base + h.sections[kCodes].offset;
@@ -110,6 +117,26 @@ HnswIndex::HnswIndex(std::unique_ptr<Block> block) : block_(std::move(block)) {
   upper_links_ = reinterpret_cast<const uint32_t*>(base + h.sections[kUpperLinks].offset);
   upper_size_ = h.sections[kUpperLinks].size / 4;
   in_graph_ = h.sections[kInGraph].size ? reinterpret_cast<const uint64_t*>(base + h.sections[kInGraph].offset) : nullptr;
+}
+
+std::unique_ptr<Block> AllocateIndex(const HnswSizes& sizes, HnswHeader* header) {
+  uint64_t at = kHnswHeaderSize;
+  for (int i = 0; i < kSectionCount; i++) {
+    header->sections[i].offset = at;
+    header->sections[i].size = sizes.of[i];
+    at = (at + sizes.of[i] + 4095) / 4096 * 4096;
+  }
+  header->file_size = at;
+  return Block::Allocate(at);
+}
+
+std::shared_ptr<HnswIndex> HnswIndex::Finish(std::unique_ptr<Block> block, HnswHeader h) {
+  uint8_t* base = block->data();
+  for (auto& section : h.sections) section.checksum = Xxh64(base + section.offset, section.size);
+  std::memcpy(base, &h, sizeof h);
+  uint64_t sum = Xxh64(base, kHnswHeaderSize - 8);
+  std::memcpy(base + kHnswHeaderSize - 8, &sum, 8);
+  return std::make_shared<HnswIndex>(std::move(block));
 }
 
 std::shared_ptr<HnswIndex> HnswIndex::Load(const std::string& path, bool verify) {
@@ -151,7 +178,7 @@ void HnswIndex::Save(const std::string& path) const {
   if (close(fd) != 0) Fail("close", path);
 }
 
-void HnswIndex::ToIndexSpace(const float* query, std::vector<float>* out) const {
+void HnswGraph::ToIndexSpace(const float* query, std::vector<float>* out) const {
   out->assign(query, query + dimensions());
   if (metric() != Metric::kCosine) return;
   double norm = 0;

@@ -58,52 +58,83 @@ class Block {
   void* base_ = nullptr;
 };
 
-class HnswIndex {
- public:
-  /** Takes a block whose header and section bounds hold. @throws NativeError XX001 when they do not. */
-  explicit HnswIndex(std::unique_ptr<Block> block);
-  /** `verify`: reads all of it and compares checksums; without, pages come when they are touched. */
-  static std::shared_ptr<HnswIndex> Load(const std::string& path, bool verify);
-  void Save(const std::string& path) const;
+/** Lengths of an index's sections, in bytes. */
+struct HnswSizes {
+  uint64_t of[kSectionCount];
+};
+/** Places the sections and takes memory for them; header.sections and file_size are filled in. */
+std::unique_ptr<Block> AllocateIndex(const HnswSizes& sizes, HnswHeader* header);
 
-  const HnswHeader& header() const { return *reinterpret_cast<const HnswHeader*>(block_->data()); }
-  Metric metric() const { return static_cast<Metric>(header().metric); }
+/**
+ * A graph as a search walks it: pointers into memory that somebody else keeps. Base of a built index; of a graph that
+ * grows (hnsw/interim.h) a view is made per search. There links may change while they are read, one word at a time, and
+ * lead to rows at or beyond rows(), which the search passes over.
+ */
+class HnswGraph {
+ public:
+  Metric metric() const { return quantizer_->metric(); }
   size_t rows() const { return rows_; }
-  size_t dimensions() const { return header().dimensions; }
-  size_t memory() const { return block_->size(); }
-  size_t indexed() const { return header().indexed_count; }
+  size_t dimensions() const { return quantizer_->layout().dimensions; }
+  size_t indexed() const { return indexed_; }
   /** Rows that are not in the graph though they have a distance (far outside of what the others span): searched one by one. */
-  size_t strays() const { return header().stray_count; }
+  size_t strays() const { return strays_; }
   const Quantizer& quantizer() const { return *quantizer_; }
+  /** kNoRow: no row is in the graph. */
+  uint32_t entry_point() const { return entry_point_; }
+  uint32_t max_level() const { return max_level_; }
+  size_t m() const { return m_; }
 
   const uint8_t* Code(uint32_t row) const { return codes_ + static_cast<size_t>(row) * stride_; }
   size_t stride() const { return stride_; }
-  /** 2m links, ended early by an id >= rows(). */
+  /** 2m links, ended early by kNoRow. */
   const uint32_t* BaseLinks(uint32_t row) const { return base_links_ + static_cast<size_t>(row) * base_degree_; }
   size_t base_degree() const { return base_degree_; }
   /** m links of a level >= 1, or nullptr (also for damaged offsets: a bad byte must not crash). */
   const uint32_t* UpperLinks(uint32_t row, uint32_t level) const {
     uint32_t at = upper_offsets_[row];
     if (at == kNoRow) return nullptr;
-    uint64_t begin = static_cast<uint64_t>(at) + static_cast<uint64_t>(level - 1) * header().m;
-    if (begin + header().m > upper_size_) return nullptr;
+    uint64_t begin = static_cast<uint64_t>(at) + static_cast<uint64_t>(level - 1) * m_;
+    if (begin + m_ > upper_size_) return nullptr;
     return upper_links_ + begin;
   }
-  /** nullptr: every row is in the graph. */
+  /** nullptr: every row is in the graph. Bits at and beyond rows() mean nothing. */
   const uint64_t* in_graph() const { return in_graph_; }
 
   /** cosine: the normalised query; otherwise as it is. */
   void ToIndexSpace(const float* query, std::vector<float>* out) const;
 
+ protected:
+  friend class InterimIndex;
+  HnswGraph() = default;
+  const Quantizer* quantizer_ = nullptr;
+  size_t rows_ = 0, indexed_ = 0, strays_ = 0, stride_ = 0, m_ = 0, base_degree_ = 0, upper_size_ = 0;
+  uint32_t entry_point_ = kNoRow, max_level_ = 0;
+  const uint8_t* codes_ = nullptr;
+  const uint32_t* base_links_ = nullptr;
+  const uint32_t* upper_offsets_ = nullptr;
+  const uint32_t* upper_links_ = nullptr;
+  const uint64_t* in_graph_ = nullptr;
+};
+
+/** A word of a list of links; it may be written by a builder meanwhile, and what it leads to was written before. */
+inline uint32_t LinkAt(const uint32_t* links, size_t i) { return __atomic_load_n(links + i, __ATOMIC_ACQUIRE); }
+
+class HnswIndex : public HnswGraph {
+ public:
+  /** Takes a block whose header and section bounds hold. @throws NativeError XX001 when they do not. */
+  explicit HnswIndex(std::unique_ptr<Block> block);
+  /** Takes a block whose sections are filled: adds the sums. */
+  static std::shared_ptr<HnswIndex> Finish(std::unique_ptr<Block> block, HnswHeader header);
+  /** `verify`: reads all of it and compares checksums; without, pages come when they are touched. */
+  static std::shared_ptr<HnswIndex> Load(const std::string& path, bool verify);
+  void Save(const std::string& path) const;
+
+  const HnswHeader& header() const { return *reinterpret_cast<const HnswHeader*>(block_->data()); }
+  size_t memory() const { return block_->size(); }
+
  private:
   std::unique_ptr<Block> block_;
-  std::unique_ptr<Quantizer> quantizer_;
-  size_t rows_, stride_, base_degree_, upper_size_;
-  const uint8_t* codes_;
-  const uint32_t* base_links_;
-  const uint32_t* upper_offsets_;
-  const uint32_t* upper_links_;
-  const uint64_t* in_graph_;
+  std::unique_ptr<Quantizer> owned_quantizer_;
 };
 
 struct BuildInput {
@@ -127,7 +158,6 @@ class HnswBuild : public std::enable_shared_from_this<HnswBuild> {
   struct State;
   bool Slice();
   void Prepare();
-  void ChooseRanges();
   std::shared_ptr<HnswIndex> Repack();
   std::unique_ptr<State> state_;
   std::atomic<size_t> rows_done_{0};

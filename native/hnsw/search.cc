@@ -15,7 +15,7 @@
 // 3. Where that would cost more than looking at the codes of all passing rows, the caller is told to do so: exact.
 //
 // Keys are 64 bits: the distance's bits in an order-preserving form above, row << 1 | expanded below: one compare sorts,
-// ties go to the lower row. Links are checked against rows(): damaged ones end a list, nothing worse.
+// ties go to the lower row. Links are checked against rows(): damaged ones, and those to rows that came after the search, are passed over.
 #include "hnsw/search.h"
 
 #include <algorithm>
@@ -76,7 +76,7 @@ class Beam {
 
 /** What the ways cost, in nanoseconds; measured with 2 to 13 cache lines per row. */
 struct Costs {
-  explicit Costs(const HnswIndex& index) : lines(static_cast<double>(index.stride()) / 64) {}
+  explicit Costs(const HnswGraph& index) : lines(static_cast<double>(index.stride()) / 64) {}
   double lines;
   double Scan(size_t rows, size_t passing) const {
     return static_cast<double>(passing) * (0.6 + 2 * lines) + static_cast<double>(rows) * 0.03;
@@ -112,7 +112,7 @@ constexpr double kThroughMore = 1.75, kEdge = 0.17, kEdgeMost = 2;
 
 class Walker {
  public:
-  Walker(const HnswIndex& index, const GraphQuery& query)
+  Walker(const HnswGraph& index, const GraphQuery& query)
       : index_(index), query_(query), s_(GraphScratch::Local()), rows_(static_cast<uint32_t>(index.rows())) {
     if (s_.visited.size() < WordsFor(rows_)) s_.visited.resize(WordsFor(rows_), 0);
     size_t room = index.base_degree() * (index.base_degree() + 1) + 8;
@@ -236,7 +236,7 @@ class Walker {
     }
   }
 
-  const HnswIndex& index_;
+  const HnswGraph& index_;
   const GraphQuery& query_;
   GraphScratch& s_;
   uint32_t rows_;
@@ -247,17 +247,24 @@ class Walker {
 };
 
 void Walker::Descend() {
-  uint32_t row = index_.header().entry_point;
+  uint32_t row = index_.entry_point();
   float best = query_.code->Distance(index_.Code(row));
   computed_++;
-  size_t m = index_.header().m;
-  for (uint32_t level = index_.header().max_level; level > 0; level--) {
+  size_t m = index_.m();
+  for (uint32_t level = index_.max_level(); level > 0; level--) {
     for (bool moved = true; moved;) {
       moved = false;
       const uint32_t* links = index_.UpperLinks(row, level);
       if (!links) break;
       count_ = 0;
-      for (size_t i = 0; i < m && links[i] < rows_; i++) Push(links[i]);
+      for (size_t i = 0; i < m; i++) {
+        uint32_t to = LinkAt(links, i);
+        if (to < rows_) {
+          Push(to);
+        } else if (to == kNoRow) {
+          break;
+        }
+      }
       Compute();
       for (size_t i = 0; i < count_; i++) {
         if (s_.distances[i] < best) {
@@ -276,8 +283,11 @@ void Walker::CollectAll(uint32_t row) {
   const uint32_t* links = index_.BaseLinks(row);
   size_t degree = index_.base_degree();
   for (size_t i = 0; i < degree; i++) {
-    uint32_t to = links[i];
-    if (to >= rows_) break;
+    uint32_t to = LinkAt(links, i);
+    if (to >= rows_) {
+      if (to == kNoRow) break;
+      continue;
+    }
     if (Visit(to)) Push(to);
   }
 }
@@ -288,8 +298,11 @@ void Walker::CollectHop(uint32_t row) {
   uint32_t failing[2048];
   size_t failed = 0;
   for (size_t i = 0; i < degree; i++) {
-    uint32_t to = links[i];
-    if (to >= rows_) break;
+    uint32_t to = LinkAt(links, i);
+    if (to >= rows_) {
+      if (to == kNoRow) break;
+      continue;
+    }
     if (!Visit(to)) continue;
     if (Passes(to)) {
       Push(to);
@@ -301,8 +314,11 @@ void Walker::CollectHop(uint32_t row) {
   for (size_t f = 0; f < failed; f++) {
     const uint32_t* next = index_.BaseLinks(failing[f]);
     for (size_t i = 0; i < degree; i++) {
-      uint32_t to = next[i];
-      if (to >= rows_) break;
+      uint32_t to = LinkAt(next, i);
+      if (to >= rows_) {
+        if (to == kNoRow) break;
+        continue;
+      }
       if (Passes(to) && Visit(to)) Push(to);
     }
   }
@@ -348,8 +364,8 @@ GraphScratch& GraphScratch::Local() {
   return scratch;
 }
 
-GraphOutcome SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited) {
-  if (index.header().entry_point == kNoRow) return GraphOutcome::kFound;
+GraphOutcome SearchGraph(const HnswGraph& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited) {
+  if (index.entry_point() == kNoRow) return GraphOutcome::kFound;
   Walker walker(index, query);
   GraphOutcome outcome = GraphOutcome::kFound;
   if (query.passing) {
@@ -361,7 +377,7 @@ GraphOutcome SearchGraph(const HnswIndex& index, const GraphQuery& query, std::v
   return outcome;
 }
 
-bool PrefersScan(const HnswIndex& index, size_t passing, bool all, size_t k, size_t ef) {
+bool PrefersScan(const HnswGraph& index, size_t passing, bool all, size_t k, size_t ef) {
   Costs costs(index);
   double beam = static_cast<double>(ef), least = costs.Through(beam);
   // With a condition a walk costs no less than this, even where everything passes.

@@ -42,9 +42,9 @@ class GraphScratch {
 };
 
 /** Appends candidates to `out`, adds the distances computed to `visited`. */
-GraphOutcome SearchGraph(const HnswIndex& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited);
+GraphOutcome SearchGraph(const HnswGraph& index, const GraphQuery& query, std::vector<Candidate>* out, size_t* visited);
 
 /** Whether scanning `passing` codes is cheaper than any walk with this ef, whatever the walk meets. */
-bool PrefersScan(const HnswIndex& index, size_t passing, bool all, size_t k, size_t ef);
+bool PrefersScan(const HnswGraph& index, size_t passing, bool all, size_t k, size_t ef);
 
 }  // namespace elanus
