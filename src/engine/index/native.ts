@@ -24,7 +24,31 @@ export interface NativeSegment {
    * segment with an index is taken for sealed: its columns change by setColumn only (bitsets of filters are kept).
    */
   setIndex(attnum: number, indexOid: number, index: NativeIndex | undefined): void
+  /** Attaches a graph over the first rows of a growing segment; searches scan only the rows after. undefined detaches. */
+  setInterim(attnum: number, indexOid: number, index: NativeInterimIndex | undefined): void
   close(): void
+}
+
+/** A graph over the first rows of a growing segment, extended on one of the add-on's threads while it is searched. */
+export interface NativeInterimIndex {
+  /** Rows taken in so far. */
+  readonly rowCount: number
+  readonly memoryBytes: number
+  /**
+   * Takes in the segment's rows up to `rowCount`, values of its column as setColumn gave them last. Not while extend() or
+   * copy() is under way. Ends early, without an error, when the index is closed.
+   */
+  extend(segment: NativeSegment, attnum: number, rowCount: number): Promise<void>
+  /** What it has, as an index of its own over exactly its rows. */
+  copy(): Promise<NativeIndex>
+  close(): void
+}
+
+export interface InterimOptions {
+  readonly dimensions: number
+  readonly metric: Metric
+  readonly m: number
+  readonly efConstruction: number
 }
 
 /** An HNSW graph with its repacked vectors: immutable, shared, searched by many threads at once. */
@@ -200,6 +224,7 @@ export interface Native {
   /** Instruction set chosen at run time: 'baseline' | 'avx2' | 'avx512'. ELANUS_SIMD forces a lower one. */
   readonly simd: string
   createSegment(): NativeSegment
+  createInterim(options: InterimOptions): NativeInterimIndex
   buildHnsw(options: BuildHnswOptions): Promise<NativeIndex>
   /**
    * Maps the file. All of it is read and compared with its checksums, unless `verify` is false: then pages are read when

@@ -6,6 +6,8 @@ import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
 const deletedPartKept = 0.2
+/** With a graph over the rows more are kept: without them it would be of no use. */
+const deletedPartKeptWithGraph = 0.5
 
 /**
  * Committed rows, without those deleted at or before `horizon` (no read looks there) if they are many. Columns are views of the growing
@@ -30,8 +32,9 @@ export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRow
   }
   const base = { tableId: segment.schema.tableId, shard: segment.shard, attnums }
   const incarnation = segment.incarnation
+  const partKept = segment.interim.isEmpty ? deletedPartKept : deletedPartKeptWithGraph
   // A few rows that nobody sees any more cost less on disk than copying all others does here.
-  const isWorthCopying = uncommitted > 0 || count < rowCount * (1 - deletedPartKept)
+  const isWorthCopying = uncommitted > 0 || count < rowCount * (1 - partKept)
   if (!isWorthCopying) {
     return {
       ...base,

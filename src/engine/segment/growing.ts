@@ -19,6 +19,7 @@ import { type ColumnBuilder, createColumnBuilder } from '#engine/columnar/column
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
 import type { NativeSegment } from '#engine/index/native.js'
 import { goneColumn } from '#engine/segment/gone-column.js'
+import { GrowingInterim } from '#engine/segment/growing-interim.js'
 import { GrowingTimestamps } from '#engine/segment/growing-timestamps.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
@@ -60,7 +61,9 @@ export class GrowingSegment {
    * over rows that came before it.
    */
   versionsMixed = false
-  readonly #native: NativeSegment
+  /** Graphs over its first rows. */
+  readonly interim = new GrowingInterim()
+  readonly native: NativeSegment
   readonly #columns = new Map<number, GrowingColumn>()
   readonly #keys = new Map<number, KeyIndex>()
   readonly #times: GrowingTimestamps
@@ -80,7 +83,7 @@ export class GrowingSegment {
     this.shard = options.shard
     this.schema = options.schema
     this.incarnation = options.schema.incarnation
-    this.#native = options.native
+    this.native = options.native
     this.#times = new GrowingTimestamps(options.native)
     for (const schema of options.schema.columns) {
       const builder = createColumnBuilder(schema.kind, schema.width)
@@ -106,6 +109,10 @@ export class GrowingSegment {
   get hasPending(): boolean {
     return this.#pending.length > 0
   }
+  /** First so many rows have committed or never will. */
+  get settledCount(): number {
+    return this.#pending[0]?.from ?? this.rowCount
+  }
   /** Earliest commit in here; +Infinity: nothing visible to anyone. */
   get minInserted(): Timestamp {
     return this.#minInserted
@@ -126,6 +133,7 @@ export class GrowingSegment {
     this.schema = schema
     const wanted = new Set(schema.keys.map((key) => key.indexOid))
     for (const indexOid of this.#keys.keys()) if (!wanted.has(indexOid)) this.#keys.delete(indexOid)
+    this.interim.keepOnly(this, schema.vectorIndexes)
     for (const key of schema.keys) {
       if (this.#keys.has(key.indexOid)) continue
       if (this.rowCount > 0) this.versionsMixed = true
@@ -294,27 +302,33 @@ export class GrowingSegment {
       segmentId: this.segmentId,
       stage: 'growing',
       rowCount,
-      native: this.#native,
+      native: this.native,
       rowIds,
       inserted,
       deleted,
       column: (attnum) => this.#column(attnum),
       prepare: (attnums) => {
         this.#times.prepare()
-        for (const attnum of attnums) this.#prepareColumn(attnum)
+        for (const attnum of attnums) this.prepareColumn(attnum)
       },
       keyIndex: (indexOid) => this.#keys.get(indexOid),
     }
   }
 
-  #prepareColumn(attnum: number): void {
+  /** undefined: the column came later. */
+  columnSchema(attnum: number): ColumnSchema | undefined {
+    return this.#columns.get(attnum)?.schema
+  }
+
+  /** Tells the native handle of the column as it is now. */
+  prepareColumn(attnum: number): void {
     const column = this.#columns.get(attnum)
     if (column === undefined) {
       const before = this.#constants.get(attnum)
       const constant = this.#column(attnum)
-      if (constant !== before) this.#native.setColumn(attnum, constant)
+      if (constant !== before) this.native.setColumn(attnum, constant)
     } else if (column.nativeGeneration !== column.builder.generation) {
-      this.#native.setColumn(attnum, column.builder.view())
+      this.native.setColumn(attnum, column.builder.view())
       column.nativeGeneration = column.builder.generation
     }
   }
@@ -341,7 +355,8 @@ export class GrowingSegment {
   /** No reader may be left. */
   close(): void {
     this.closed = true
-    this.#native.close()
+    this.interim.close()
+    this.native.close()
   }
 }
 

@@ -15,13 +15,15 @@ export interface SegmentManifest {
   readonly data: ObjectReference
   /** Deletes known when the manifest was written: Arrow IPC of (_rowid, _deleted). */
   readonly deletes?: ObjectReference | undefined
-  readonly indexes: readonly {
-    readonly indexOid: number
-    readonly attnum: number
-    readonly metric: string
-    readonly object: ObjectReference
-  }[]
+  readonly indexes: readonly IndexReference[]
   readonly columns: readonly ColumnStatistics[]
+}
+
+export interface IndexReference {
+  readonly indexOid: number
+  readonly attnum: number
+  readonly metric: string
+  readonly object: ObjectReference
 }
 
 export interface ObjectReference {

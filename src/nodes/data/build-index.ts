@@ -7,6 +7,7 @@ import { type Context, checkCancelled } from '#base/context.js'
 import { InvariantError } from '#base/errors.js'
 import type { VectorColumn } from '#engine/columnar/column.js'
 import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
+import type { NativeIndex } from '#engine/index/native.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
 import { loadSealedData } from '#engine/segment/load-sealed.js'
 import type { ObjectReference, SegmentManifest } from '#engine/segment/manifest.js'
@@ -64,18 +65,31 @@ async function buildObject(
     onProgress,
     signal: context.signal,
   })
-  const path = jobs.writer.temporaryPath()
   try {
     checkCancelled(context)
+    return await putIndex(jobs, manifest, indexOid, graph, context)
+  } finally {
+    graph.close()
+  }
+}
+
+export async function putIndex(
+  jobs: Jobs,
+  segment: Pick<SegmentManifest, 'tableId' | 'incarnation' | 'segmentId'>,
+  indexOid: number,
+  graph: NativeIndex,
+  context: Context,
+): Promise<ObjectReference> {
+  const path = jobs.writer.temporaryPath()
+  try {
     await graph.save(path)
     return await putFileObject(
       jobs.writer,
       path,
-      (checksum) => indexName(manifest, indexOid, checksum),
+      (checksum) => indexName(segment, indexOid, checksum),
       context,
     )
   } finally {
-    graph.close()
     await jobs.writer.files.remove(path)
   }
 }

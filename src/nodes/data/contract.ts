@@ -4,16 +4,21 @@
  */
 import type { Context } from '#base/context.js'
 import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
+import type { FinishedGraph } from '#engine/segment/growing-interim.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
 export interface DataNode {
-  /** Writes the rows as an Arrow IPC object and its statistics; returns the manifest (not yet accepted by anyone). */
+  /**
+   * Writes the rows as an Arrow IPC object and its statistics; returns the manifest (not yet accepted by anyone).
+   * @param graphs indexes over exactly these rows, to be saved with them; the caller closes them
+   */
   flush(
     segmentId: number,
     schema: TableSchema,
     rows: SealedRows,
     context: Context,
+    graphs?: readonly FinishedGraph[],
   ): Promise<SegmentManifest>
   /** Builds the index over the flushed segment; returns the manifest that names it. */
   buildIndex(

@@ -49,8 +49,8 @@ export async function startDataNode(options: DataNodeOptions): Promise<DataNode>
   }
 
   return {
-    flush: (segmentId, schema, rows, context) =>
-      inside(() => flush(jobs, segmentId, schema, rows, context)),
+    flush: (segmentId, schema, rows, context, graphs) =>
+      inside(() => flush(jobs, segmentId, schema, rows, context, graphs)),
     buildIndex: (manifest, schema, index, onProgress, context) =>
       inside(() => buildIndex(jobs, manifest, schema, index, onProgress, context)),
     compact: (segmentId, schema, inputs, context) =>

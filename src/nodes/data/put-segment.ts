@@ -5,14 +5,20 @@
 import type { Context } from '#base/context.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import { checksumOf } from '#engine/segment/checksum.js'
-import type { ObjectReference, SegmentManifest } from '#engine/segment/manifest.js'
+import type { IndexReference, ObjectReference, SegmentManifest } from '#engine/segment/manifest.js'
 import { dataName, deletesName, manifestName } from '#engine/segment/object-names.js'
 import { type DeletedRows, planDeletesFile, type SealedPlan } from '#engine/segment/write-sealed.js'
 import { type ObjectWriter, writeObject } from '#nodes/data/write-object.js'
 
 export async function putSegment(
   writer: ObjectWriter,
-  segment: { readonly segmentId: number; readonly shard: number; readonly schema: TableSchema },
+  segment: {
+    readonly segmentId: number
+    readonly shard: number
+    readonly schema: TableSchema
+    /** Objects that are there already. */
+    readonly indexes?: readonly IndexReference[]
+  },
   plan: SealedPlan,
   deletes: DeletedRows,
   context: Context,
@@ -36,7 +42,7 @@ export async function putSegment(
     maxTimestamp: plan.maxTimestamp,
     data,
     deletes: await putDeletes(writer, identity, deletes, context),
-    indexes: [],
+    indexes: segment.indexes ?? [],
     columns: plan.columns,
   }
   await putManifest(writer, manifest)

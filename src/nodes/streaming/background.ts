@@ -1,5 +1,6 @@
 /**
- * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges.
+ * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges, a
+ * third extends the graphs of growing segments.
  * A failing step is tried again, later and later; the next success forgets it.
  */
 import { backgroundContext, type Context } from '#base/context.js'
@@ -28,8 +29,23 @@ export function startBackground(
   const stopping = new AbortController()
   const context: Context = { signal: stopping.signal }
   const loops = [
-    repeat(state, context, onError, () => seal(state, wal, logChannel), state.hurry),
-    repeat(state, context, onError, () => improve(state, context)),
+    repeat(
+      state,
+      context,
+      onError,
+      async () => {
+        await seal(state, wal, logChannel)
+        return undefined
+      },
+      state.hurry,
+    ),
+    repeat(state, context, onError, async () => {
+      await improve(state, context)
+      return undefined
+    }),
+    repeat(state, context, onError, async () =>
+      (await extendInterims(state, context)) ? state.limits.interimIntervalMs : undefined,
+    ),
   ]
   return {
     async stop() {
@@ -43,7 +59,8 @@ async function repeat(
   state: StreamingState,
   { signal }: Context,
   onError: (error: unknown) => void,
-  step: () => Promise<void>,
+  /** Resolves to the pause until the next, if it is another than the usual. */
+  step: () => Promise<number | undefined>,
   hurry?: Hurry,
 ): Promise<void> {
   let pauseMs = state.limits.backgroundIntervalMs
@@ -55,8 +72,7 @@ async function repeat(
     }
     if (signal.aborted || state.failure !== undefined) return
     try {
-      await step()
-      pauseMs = state.limits.backgroundIntervalMs
+      pauseMs = (await step()) ?? state.limits.backgroundIntervalMs
     } catch (error) {
       if (signal.aborted) return
       onError(error)
@@ -68,6 +84,31 @@ async function repeat(
 export async function seal(state: StreamingState, wal: Wal, logChannel: string): Promise<void> {
   await sealDue(state)
   await truncateLog(state, wal, logChannel)
+}
+
+/** @returns true while there is something that may grow a graph */
+export async function extendInterims(
+  state: StreamingState,
+  { signal }: Context = backgroundContext,
+): Promise<boolean> {
+  let isGrowing = false
+  for (const channel of allChannels(state)) {
+    const schema = state.tables.get(channel.tableId)?.schema
+    if (schema === undefined || schema.vectorIndexes.length === 0) continue
+    for (const segment of channel.view.growing) {
+      // Also a closed one: it is searched until it is flushed.
+      const { native, limits } = state
+      for (const index of segment.interim.due(
+        segment,
+        schema.vectorIndexes,
+        limits.interimBytesMin,
+      )) {
+        while (!signal.aborted && (await segment.interim.extend(native, segment, index)));
+      }
+      isGrowing ||= !segment.interim.isEmpty
+    }
+  }
+  return isGrowing
 }
 
 /** One piece of work per step, so that CREATE INDEX and VACUUM FULL get their turn. */

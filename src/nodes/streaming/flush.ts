@@ -2,7 +2,9 @@
  * Seals a growing segment: its rows go to object storage, the view hands over.
  *
  * 1. Take its committed rows and their deletes as they are now, and the log position up to which that is everything.
- * 2. The data node writes objects and manifest. Meanwhile the growing segment is read, and still takes deletes.
+ * 2. The data node writes objects and manifest. Meanwhile the growing segment is read, and still takes deletes. The graphs that
+ *    it has over its rows become the indexes of the sealed one, so searches never fall back to scanning; where they cannot
+ *    (rows fall away, so others' places change) the indexes are built now, before the hand-over.
  * 3. The coordinator records the manifest and the channel's checkpoint in one step: from here on the segment exists.
  * 4. The query node loads it.
  * 5. In one step: deletes that came since 1 are passed on, the view switches (SEG-2). The growing segment goes when its last
@@ -22,7 +24,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { neededPosition } from '#nodes/streaming/needed-position.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
-import { checkUsable, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
+import { checkUsable, horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
 /** Closes what grows in the channel, so that it can be flushed. */
@@ -74,7 +76,7 @@ async function flushSegment(
     dropGrowing(channel, segment)
     return
   }
-  const manifest = await state.dataNode.flush(segment.segmentId, segment.schema, rows, context)
+  const manifest = await writeSegment(state, channel, segment, rows, context)
   await state.switching.run(async () => {
     if (channel.dropped) return
     const checkpoint = Math.max(
@@ -99,6 +101,29 @@ async function flushSegment(
     handOver(channel, segment, entry)
     channel.checkpoint = checkpoint
   })
+}
+
+async function writeSegment(
+  state: StreamingState,
+  channel: Channel,
+  segment: GrowingSegment,
+  rows: SealedRows,
+  context: Context,
+): Promise<SegmentManifest> {
+  const { segmentId, schema, interim } = segment
+  const isWhole = rows.rowIds.length === segment.rowCount
+  const graphs = isWhole && !interim.isEmpty ? await interim.finish(segment) : []
+  try {
+    let manifest = await state.dataNode.flush(segmentId, schema, rows, context, graphs)
+    if (isWhole || interim.isEmpty) return manifest
+    for (const index of tableOf(state, channel.tableId).schema.vectorIndexes) {
+      if (interim.covered(index.indexOid) * 2 < segment.rowCount) continue
+      manifest = await state.dataNode.buildIndex(manifest, schema, index, () => {}, context)
+    }
+    return manifest
+  } finally {
+    for (const { index } of graphs) index.close()
+  }
 }
 
 function createEntry(manifest: SegmentManifest, rows: SealedRows): SealedEntry {

@@ -21,6 +21,10 @@ export interface StreamingLimits {
   readonly deletedPartMax: number
   /** A prepared transaction is asked about, a decision told, when nothing was heard for so long. */
   readonly undecidedMs: number
+  /** A growing segment gets a graph per vector index from this size of its vectors on: scanning less takes under a millisecond. */
+  readonly interimBytesMin: number
+  /** Between looks at what growing segments' graphs lack, while rows come in. */
+  readonly interimIntervalMs: number
   /** Between looks at what there is to do in the background. */
   readonly backgroundIntervalMs: number
 }
@@ -36,5 +40,7 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
   undecidedMs: 1000,
+  interimBytesMin: 6 * mebibyte,
+  interimIntervalMs: 25,
   backgroundIntervalMs: 1000,
 }

@@ -10,7 +10,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import type { QueryNode } from '#nodes/query/contract.js'
 import { aggregate } from '#nodes/streaming/aggregate.js'
-import { improve, seal, startBackground } from '#nodes/streaming/background.js'
+import { extendInterims, improve, seal, startBackground } from '#nodes/streaming/background.js'
 import { buildIndex } from '#nodes/streaming/build-index.js'
 import { saveAllDeletes, truncateLog } from '#nodes/streaming/checkpoint.js'
 import { commit } from '#nodes/streaming/commit.js'
@@ -145,6 +145,7 @@ export async function openStreamingNode(
     settleDdl: (timestamp) => settleDdl(state, timestamp),
     async runBackground() {
       await seal(state, wal, logChannel)
+      await extendInterims(state)
       await improve(state)
       await settleTransactions(state, peers, backgroundContext)
     },

@@ -14,6 +14,7 @@ import { nativeError } from './native-error.testing.js'
 import { aggregatePlain } from './plain-aggregate.testing.js'
 import { filterPlain } from './plain-filter.testing.js'
 import { buildPlainIndex, loadPlainIndex, type PlainFiles } from './plain-index.testing.js'
+import { PlainInterim } from './plain-interim.testing.js'
 import { checkRequest } from './plain-request.testing.js'
 import { searchPlain } from './plain-search.testing.js'
 import { PlainSegment } from './plain-segment.testing.js'
@@ -29,6 +30,7 @@ export function createPlainNative(files: PlainFiles = ownFiles()): Native {
   return {
     simd: 'plain',
     createSegment: () => new PlainSegment(),
+    createInterim: (options) => new PlainInterim(options, files),
     search: (request) => settled(checkRequest(request), (parts) => searchPlain(parts, request)),
     filter: (request) => settled(checkRequest(request), (parts) => filterPlain(parts, request)),
     top: (request) => {

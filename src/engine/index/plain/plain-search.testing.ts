@@ -53,8 +53,13 @@ function searchPart(
     return { hits: [], strategy: 'empty', passing: rows.length, visited: 0 }
   }
   const index = request.mode === 'exact' ? undefined : indexFor(part, request)
-  const candidates =
-    index?.nearest(request.query, rows, request.k) ?? rows.filter((row) => isValid(column, row))
+  const interim = request.mode === 'exact' ? undefined : interimFor(part, request)
+  const covered = Math.min(interim?.built.rowCount ?? 0, part.rowCount)
+  const first = rows.filter((row) => row < covered)
+  const candidates = index?.nearest(request.query, rows, request.k) ?? [
+    ...(interim?.nearest(request.query, first, request.k) ?? []),
+    ...rows.filter((row) => row >= covered && isValid(column, row)),
+  ]
   const hits = candidates.flatMap((ordinal): Hit[] => {
     const distance = pgDistance(
       request.metric,
@@ -66,7 +71,7 @@ function searchPart(
   })
   return {
     hits,
-    strategy: index === undefined ? 'exact' : 'index',
+    strategy: index === undefined && interim === undefined ? 'exact' : 'index',
     passing: rows.length,
     visited: candidates.length,
   }
@@ -87,6 +92,14 @@ function indexFor({ segment, rowCount }: PlainPart, { attnum, metric, query }: S
   const fits =
     slot?.index.built.rowCount === rowCount && slot.index.built.column.dimensions === query.length
   return fits ? slot.index : undefined
+}
+
+/** What a growing segment's graph has taken in. */
+function interimFor({ segment }: PlainPart, { attnum, metric, query }: SearchRequest) {
+  const slot = segment.interims.find(
+    (candidate) => candidate.attnum === attnum && candidate.index.metric === metric,
+  )
+  return slot?.index.dimensions === query.length ? slot.index.index : undefined
 }
 
 /** By distance, then segment, then ordinal (native/topk.h). */

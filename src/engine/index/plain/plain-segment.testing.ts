@@ -1,6 +1,7 @@
 import type { Column } from '#engine/columnar/column.js'
-import type { NativeIndex, NativeSegment } from '#engine/index/native.js'
+import type { NativeIndex, NativeInterimIndex, NativeSegment } from '#engine/index/native.js'
 import { PlainIndex } from './plain-index.testing.js'
+import { PlainInterim } from './plain-interim.testing.js'
 
 interface Timestamps {
   readonly inserted: Float64Array
@@ -13,11 +14,18 @@ interface IndexSlot {
   readonly index: PlainIndex
 }
 
+interface InterimSlot {
+  readonly attnum: number
+  readonly indexOid: number
+  readonly index: PlainInterim
+}
+
 /** A segment's columns by reference, as native/segment.cc holds them. */
 export class PlainSegment implements NativeSegment {
   readonly #columns = new Map<number, Column>()
   #timestamps: Timestamps | undefined
   #indexes: readonly IndexSlot[] = []
+  #interims: readonly InterimSlot[] = []
   #closed = false
 
   setColumn(attnum: number, column: Column): void {
@@ -44,6 +52,19 @@ export class PlainSegment implements NativeSegment {
     this.#indexes = [...others, { attnum, indexOid, index }]
   }
 
+  setInterim(attnum: number, indexOid: number, index: NativeInterimIndex | undefined): void {
+    this.checkOpen()
+    const others = this.#interims.filter(
+      (slot) => slot.attnum !== attnum || slot.indexOid !== indexOid,
+    )
+    if (index === undefined) {
+      this.#interims = others
+      return
+    }
+    if (!(index instanceof PlainInterim)) throw new TypeError('not a native interim index')
+    this.#interims = [...others, { attnum, indexOid, index }]
+  }
+
   close(): void {
     this.#closed = true
   }
@@ -58,6 +79,10 @@ export class PlainSegment implements NativeSegment {
 
   get timestamps(): Timestamps | undefined {
     return this.#timestamps
+  }
+
+  get interims(): readonly InterimSlot[] {
+    return this.#interims
   }
 
   get indexes(): readonly IndexSlot[] {
