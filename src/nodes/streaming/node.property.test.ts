@@ -338,7 +338,7 @@ class Run {
     world.walFaults = () => noFault
     world.metaFaults = () => noFault
     this.copies = []
-    await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3 })
+    await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3, interimBytesMin: 0 })
     const found = await this.visible()
     const expected = new Map(this.model)
     for (const { rows, acknowledged } of underWay) {
@@ -385,7 +385,7 @@ test('what was acknowledged is what is read, whatever happens between', {
     fc.asyncProperty(fc.array(steps, { minLength: 5, maxLength: 40 }), async (taken) => {
       const world = await World.create()
       try {
-        await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3 })
+        await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3, interimBytesMin: 0 })
         await world.node.putTable({ ...docs, vectorIndexes: [index] })
         const run = new Run(world)
         for (const next of taken) {
