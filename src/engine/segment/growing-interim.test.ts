@@ -84,7 +84,8 @@ class World {
     for (let i = 0; i < count; i += 1) {
       const kind = this.random()
       if (kind < 0.01) builder.appendDatum(null)
-      else if (kind < 0.02 && this.metric === 'cosine') builder.appendDatum(vectorDatum(new Float32Array(this.dimensions)))
+      else if (kind < 0.02 && this.metric === 'cosine')
+        builder.appendDatum(vectorDatum(new Float32Array(this.dimensions)))
       else builder.appendDatum(vectorDatum(this.vector(spread)))
     }
     const stageId = this.#rowId

@@ -13,8 +13,10 @@ export function rowsMemory(valueBytes: number, rowCount: number): number {
   return valueBytes * valueFactor + rowCount * bytesPerRow
 }
 
-export function growingMemory(segment: Pick<GrowingSegment, 'byteLength' | 'rowCount'>): number {
-  return rowsMemory(segment.byteLength, segment.rowCount)
+export function growingMemory(
+  segment: Pick<GrowingSegment, 'byteLength' | 'rowCount' | 'interim'>,
+): number {
+  return rowsMemory(segment.byteLength, segment.rowCount) + segment.interim.memoryBytes
 }
 
 /** undefined: the rows may be entered. @throws as WriteMemory.admit */

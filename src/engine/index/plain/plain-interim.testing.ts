@@ -2,7 +2,7 @@
  * A growing segment's graph as the simulator has it: the rows that it took in, copied, so that rows that change under it, or
  * others than it was given, are found out.
  */
-import type { VectorColumn } from '#engine/columnar/column.js'
+import type { Column, VectorColumn } from '#engine/columnar/column.js'
 import type {
   InterimOptions,
   NativeIndex,
@@ -10,7 +10,11 @@ import type {
   NativeSegment,
 } from '#engine/index/native.js'
 import { buildPlainIndex, type PlainFiles, type PlainIndex } from './plain-index.testing.js'
-import type { PlainSegment } from './plain-segment.testing.js'
+
+/** A PlainSegment, which has graphs of this kind itself. */
+interface WithColumns {
+  readonly columns: ReadonlyMap<number, Column>
+}
 
 export class PlainInterim implements NativeInterimIndex {
   readonly #options: InterimOptions
@@ -48,7 +52,7 @@ export class PlainInterim implements NativeInterimIndex {
 
   async extend(segment: NativeSegment, attnum: number, rowCount: number): Promise<void> {
     this.#checkOpen()
-    const column = (segment as PlainSegment).columns.get(attnum)
+    const column = (segment as unknown as WithColumns).columns.get(attnum)
     if (column?.kind !== 'vector' || column.dimensions !== this.#options.dimensions) {
       throw new Error("no vector column of the index's dimensions")
     }
