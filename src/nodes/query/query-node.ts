@@ -38,6 +38,7 @@ import { estimateBytes, KnownSegment } from '#nodes/query/known-segment.js'
 import { finishLoading, type Loading, loadSegment, switchManifest } from '#nodes/query/load.js'
 import type { LoadedSegment, SegmentMemory } from '#nodes/query/loaded-segment.js'
 import { type Pinned, Residency } from '#nodes/query/residency.js'
+import { segmentsWithKeys } from '#nodes/query/segments-with-keys.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface QueryNodeOptions {
@@ -268,7 +269,9 @@ class SegmentServer implements LocalQueryNode {
     context: Context,
   ): AsyncGenerator<ScanPart, ScanSummary> {
     using readers = this.#enter(segmentIds)
-    const groups = this.#groups(readers.known)
+    const { keys } = fragment
+    const known = keys === undefined ? readers.known : segmentsWithKeys(readers.known, keys)
+    const groups = this.#groups(known)
     const [only, second] = groups
     if (second === undefined) return yield* this.#scanGroup(only ?? [], fragment, context)
     const wide = withSortColumns(fragment)

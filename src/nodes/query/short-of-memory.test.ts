@@ -6,11 +6,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { backgroundContext } from '#base/context.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import { filterArbitrary, hexOf } from '#engine/exec/exec.arbitrary.js'
 import { native } from '#engine/index/native.js'
 import type { ScanFragment, SearchFragment } from '#engine/plan/fragment.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { SealedRows } from '#engine/segment/sealed-rows.js'
 import {
   allKinds,
   rowsArbitrary,
@@ -92,6 +94,49 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.oneof(
     segment: fc.nat(segmentCount - 1),
   }),
 )
+
+test('a look-up by a rising key brings only the segments that may have it into memory', async () => {
+  const node = startQueryNode({ native, objects, runtime: systemRuntime })
+  const keyed: TableSchema = { ...schema, keys: [{ ...key, attnums: [2] }] }
+  const manifests: SegmentManifest[] = []
+  for (let segment = 0; segment < 4; segment += 1) {
+    const builder = createColumnBuilder('int16', 0)
+    const datums = Array.from({ length: 10 }, (_, row) => Uint8Array.of(segment, row))
+    for (const datum of datums) builder.appendDatum(datum)
+    const rows: SealedRows = {
+      tableId: schema.tableId,
+      shard: 0,
+      incarnation: schema.incarnation,
+      attnums: [2],
+      batch: { rowCount: 10, columns: [builder.finish()] },
+      rowIds: Float64Array.from(datums, (_, row) => segment * 10 + row + 1),
+      inserted: new Float64Array(10).fill(1),
+      deleted: new Float64Array(10).fill(timestampMax),
+    }
+    const manifest = await dataNode.flush(nextSegmentId++, keyed, rows, backgroundContext)
+    manifests.push(manifest)
+    await node.load(manifest, keyed, 'when read')
+  }
+  const ids = manifests.map(({ segmentId }) => segmentId)
+  const fragment = (...values: number[][]): ScanFragment => ({
+    ...base,
+    readAt: 50 as Timestamp,
+    output: [],
+    keys: { indexOid: key.indexOid, values: values.map((value) => [Uint8Array.from(value)]) },
+  })
+  const found = async (one: ScanFragment) => {
+    const rowIds: number[] = []
+    for await (const part of node.scan(ids, one, backgroundContext)) rowIds.push(...part.rowIds)
+    return rowIds
+  }
+  expect(await found(fragment([9, 9]))).toEqual([])
+  expect(node.loaded()).toEqual([])
+  expect(await found(fragment([2, 3]))).toEqual([24])
+  expect(node.loaded().map(({ segmentId }) => segmentId)).toEqual([ids[2]])
+  expect(await found(fragment([0, 0], [3, 9]))).toEqual([1, 40])
+  expect(node.loaded().length).toBe(3)
+  await node.stop()
+})
 
 async function answer(node: LocalQueryNode, ids: readonly number[], at: Timestamp, step: Step) {
   switch (step.kind) {

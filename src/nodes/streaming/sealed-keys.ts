@@ -9,8 +9,7 @@ import type { Column } from '#engine/columnar/column.js'
 import { isNull } from '#engine/columnar/column-builder.js'
 import { encodeKey } from '#engine/columnar/key.js'
 import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
-import { datumToFilterValue } from '#engine/plan/filter-value.js'
-import type { SegmentManifest } from '#engine/segment/manifest.js'
+import { mayHoldKeys } from '#engine/segment/may-hold-keys.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { keyDatums, schemaColumns } from '#nodes/streaming/key-columns.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
@@ -39,7 +38,7 @@ export async function lookUpSealed(
         ({ until, manifest }) =>
           until === timestampMax &&
           manifest.incarnation === schema.incarnation &&
-          mayHold(manifest, key, columns, rowCount),
+          mayHoldKeys(manifest, key.attnums, columns, rowCount),
       )
       .map(({ segmentId }) => segmentId)
     if (segmentIds.length === 0) return noHits
@@ -80,27 +79,4 @@ export async function lookUpSealed(
   } finally {
     channel.releaseView(view)
   }
-}
-
-/** False when the statistics of the segment rule the keys out: rising keys (serial) never ask a query node. */
-export function mayHold(
-  manifest: SegmentManifest,
-  key: KeyConstraint,
-  columns: readonly Column[],
-  rowCount: number,
-): boolean {
-  const [column] = columns
-  const [attnum] = key.attnums
-  if (column === undefined || column.validity !== undefined) return true
-  if (column.kind !== 'int16' && column.kind !== 'int32' && column.kind !== 'int64') return true
-  const statistics = manifest.columns.find((candidate) => candidate.attnum === attnum)
-  if (statistics?.min === undefined || statistics.max === undefined) return true
-  const shape = { kind: column.kind, width: 0 }
-  const min = datumToFilterValue(shape, Buffer.from(statistics.min, 'base64')) as number | bigint
-  const max = datumToFilterValue(shape, Buffer.from(statistics.max, 'base64')) as number | bigint
-  for (let row = 0; row < rowCount; row += 1) {
-    const value = column.values[row] ?? 0
-    if (value >= min && value <= max) return true
-  }
-  return false
 }
