@@ -34,6 +34,7 @@ describe('configuration', () => {
       threads: 4,
       evaluators: 2,
       memory: 8 * 2 ** 30,
+      cache: 10 * 2 ** 30,
       sealBytes: 512 * 2 ** 20,
       logChannels: undefined,
       retention: 60_000,

@@ -199,6 +199,7 @@ function settingsFor(machine: Machine) {
       2 ** 20,
       'memory of the process: its parts are docs/memory.md; writes wait and are refused (53200) before it is used up',
     ),
+    cache: bytes('10GB', 64 * 2 ** 20, 'disk for copies of objects; only with --objects'),
     sealBytes: bytes(
       '512MB',
       2 ** 20,

@@ -22,7 +22,7 @@ export interface Stores {
   close(): Promise<void>
 }
 
-type StoreSettings = Pick<Config, 'data' | 'wal' | 'meta' | 'objects'>
+type StoreSettings = Pick<Config, 'data' | 'wal' | 'meta' | 'objects' | 'cache'>
 
 const defaultPrefix = 'elanus'
 
@@ -32,7 +32,7 @@ export async function openStores(config: StoreSettings, runtime: Runtime): Promi
   const [wal, meta, objects] = await Promise.all([
     openWal(config, runtime),
     openMeta(config, runtime),
-    openObjects(config),
+    openObjects(config, runtime),
   ])
   return {
     wal,
@@ -65,19 +65,25 @@ export async function openMeta(
   return openEtcdMeta({ endpoints: hosts, prefix: path || defaultPrefix }, runtime)
 }
 
-async function openObjects({ data, objects }: StoreSettings): Promise<ObjectStore> {
+async function openObjects(
+  { data, objects, cache }: StoreSettings,
+  runtime: Runtime,
+): Promise<ObjectStore> {
   if (objects === undefined) return await openDirectoryObjects(join(data, 'objects'))
   const { hosts, path, options } = parseStore('--objects', objects, 's3', ['endpoint', 'region'])
   const [bucket = ''] = hosts
   const { openS3Objects } = await import('#storage/objects/s3/s3-objects.js')
-  return await openS3Objects({
+  const { openCachedObjects } = await import('#storage/objects/cache/cached-objects.js')
+  const remote = await openS3Objects({
     endpoint: options.get('endpoint') ?? undefined,
     region: options.get('region') ?? 'us-east-1',
     bucket,
     prefix: path,
     credentials: undefined,
-    cacheDirectory: join(data, 'cache'),
+    cacheDirectory: join(data, 'cache', 's3'),
   })
+  const directory = join(data, 'cache', 'copies')
+  return await openCachedObjects({ objects: remote, directory, bytesMax: cache, runtime })
 }
 
 interface ParsedStore {

@@ -17,6 +17,7 @@ import { invariant } from '#base/errors.js'
 import type { Column, Datum } from '#engine/columnar/column.js'
 import { createColumnBuilder, isNull } from '#engine/columnar/column-builder.js'
 import type { ColumnSchema } from '#engine/columnar/schema.js'
+import { KeyFilter } from '#engine/segment/key-filter.js'
 import { hashKeyRow, hashKeyRows, keyRowsEqual } from '#engine/segment/key-hash.js'
 
 export class KeyIndex {
@@ -117,6 +118,15 @@ export class KeyIndex {
     }
     this.#slots = slots
     this.#hashes = hashes
+  }
+
+  /** What says, without the rows, that a key is not here. */
+  filter(): KeyFilter {
+    const filter = new KeyFilter(this.#used)
+    for (let slot = 0; slot < this.#slots.length; slot += 1) {
+      if (this.#slots[slot] !== 0) filter.add(this.#hashes[slot] ?? 0)
+    }
+    return filter
   }
 
   /**

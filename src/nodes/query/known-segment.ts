@@ -4,6 +4,7 @@
  */
 import { Gate } from '#base/async/gate.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
+import type { KeyFilter } from '#engine/segment/key-filter.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { SegmentDeletes } from '#nodes/query/segment-deletes.js'
 
@@ -14,6 +15,8 @@ export class KnownSegment {
   readonly deletes = new SegmentDeletes()
   /** Whoever reads the segment, in memory or not, is inside. */
   readonly gate = new Gate()
+  /** By index OID, of unique keys that were looked up while it was in memory. */
+  readonly keyFilters = new Map<number, KeyFilter>()
   /** Names of objects that were compared with their checksums in this process: not again when they come back. */
   readonly verified = new Set<string>()
 

@@ -33,7 +33,14 @@ export async function loadSegment(loading: Loading, known: KnownSegment): Promis
   const deletes = await loadDeletes(loader, manifest)
   const indexes = await loadIndexes(loading, known, manifest, new Map())
   // From here on no await: a failure cannot leave handles behind.
-  const segment = new LoadedSegment(manifest, known.schema, data, native, loader.pause)
+  const segment = new LoadedSegment(
+    manifest,
+    known.schema,
+    data,
+    native,
+    loader.pause,
+    known.keyFilters,
+  )
   segment.applyDeletes(deletes.rowIds, (position) => deletes.deleted[position] ?? 0)
   attach(segment, manifest, indexes)
   return segment

@@ -16,6 +16,7 @@ import type { KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 import type { Native, NativeIndex, NativeSegment } from '#engine/index/native.js'
 import { missingColumn } from '#engine/segment/constant-column.js'
 import { goneColumn } from '#engine/segment/gone-column.js'
+import type { KeyFilter } from '#engine/segment/key-filter.js'
 import { KeyIndex } from '#engine/segment/key-index.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { findRowId, type SealedData } from '#engine/segment/read-sealed.js'
@@ -52,6 +53,7 @@ export class LoadedSegment implements ReadableSegment {
   readonly #keys = new Map<number, KeyIndex | Promise<KeyIndex>>()
   #indexes: ReadonlyMap<number, LoadedIndex> = new Map()
   readonly #pause: () => Promise<void>
+  readonly #keyFilters: Map<number, KeyFilter>
   /** Deletes came since native code last summed the timestamps up. */
   #timestampsChanged = false
 
@@ -61,6 +63,7 @@ export class LoadedSegment implements ReadableSegment {
     data: SealedData,
     native: Pick<Native, 'createSegment' | 'releasePages'>,
     pause: () => Promise<void>,
+    keyFilters: Map<number, KeyFilter>,
   ) {
     this.segmentId = manifest.segmentId
     this.rowCount = data.rowCount
@@ -74,6 +77,7 @@ export class LoadedSegment implements ReadableSegment {
     this.schema = schema
     this.#columns = data.columns
     this.#pause = pause
+    this.#keyFilters = keyFilters
     this.native.setTimestamps(this.inserted, this.deleted, true)
   }
 
@@ -119,7 +123,8 @@ export class LoadedSegment implements ReadableSegment {
     return building
   }
 
-  async #buildKeyIndex({ attnums, nullsNotDistinct }: KeyConstraint): Promise<KeyIndex> {
+  async #buildKeyIndex(key: KeyConstraint): Promise<KeyIndex> {
+    const { attnums, nullsNotDistinct } = key
     const schemas = attnums.map((attnum) => {
       const schema = this.schema.columns.find((candidate) => candidate.attnum === attnum)
       return { attnum, typeName: schema?.typeName ?? '' }
@@ -132,6 +137,7 @@ export class LoadedSegment implements ReadableSegment {
       index.extend(columns, Math.min(this.rowCount, row + keyIndexSliceRows))
       if (index.rowCount < this.rowCount) await this.#pause()
     }
+    if (!this.#keyFilters.has(key.indexOid)) this.#keyFilters.set(key.indexOid, index.filter())
     return index
   }
 

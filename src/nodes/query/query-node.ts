@@ -345,12 +345,15 @@ class SegmentServer implements LocalQueryNode {
   }
 
   memory(): QueryMemory {
-    let deletesBytes = 0
-    for (const { deletes } of this.#known.values()) deletesBytes += deletes.byteLength
+    let keptBytes = 0
+    for (const { deletes, keyFilters } of this.#known.values()) {
+      keptBytes += deletes.byteLength
+      for (const filter of keyFilters.values()) keptBytes += filter.byteLength
+    }
     const figures = this.#residency.figures()
     return {
       ...figures,
-      usedBytes: figures.usedBytes + deletesBytes,
+      usedBytes: figures.usedBytes + keptBytes,
       segmentCount: this.#known.size,
     }
   }

@@ -138,6 +138,47 @@ test('a look-up by a rising key brings only the segments that may have it into m
   await node.stop()
 })
 
+test('a key that is no number is not looked for again in segments that are known not to have it', async () => {
+  const keyed: TableSchema = { ...schema, keys: [{ ...key, attnums: [9] }] }
+  const text = (value: string) => new Uint8Array(Buffer.from(value))
+  const manifests: SegmentManifest[] = []
+  for (let segment = 0; segment < 4; segment += 1) {
+    const builder = createColumnBuilder('bytes', 0)
+    for (let row = 0; row < 200; row += 1) builder.appendDatum(text(`key ${row * 4 + segment}`))
+    const rows: SealedRows = {
+      tableId: schema.tableId,
+      shard: 0,
+      incarnation: schema.incarnation,
+      attnums: [9],
+      batch: { rowCount: 200, columns: [builder.finish()] },
+      rowIds: Float64Array.from({ length: 200 }, (_, row) => segment * 1000 + row + 1),
+      inserted: new Float64Array(200).fill(1),
+      deleted: new Float64Array(200).fill(timestampMax),
+    }
+    manifests.push(await dataNode.flush(nextSegmentId++, keyed, rows, backgroundContext))
+  }
+  const memoryBytes = (manifests[0]?.data.bytes ?? 0) * 2
+  const node = startQueryNode({ native, objects, runtime: systemRuntime, memoryBytes })
+  for (const manifest of manifests) await node.load(manifest, keyed, 'when read')
+  const ids = manifests.map(({ segmentId }) => segmentId)
+  const found = async (value: string) => {
+    const keys = { indexOid: key.indexOid, values: [[text(value)]] }
+    const fragment: ScanFragment = { ...base, readAt: 50 as Timestamp, output: [], keys }
+    const rowIds: number[] = []
+    for await (const part of node.scan(ids, fragment, backgroundContext))
+      rowIds.push(...part.rowIds)
+    return rowIds
+  }
+  expect(await found('another')).toEqual([])
+  const { loads } = node.memory()
+  for (let i = 0; i < 100; i += 1) expect(await found(`another ${i}`)).toEqual([])
+  expect(node.memory().loads - loads).toBeLessThanOrEqual(4)
+  for (let i = 0; i < 800; i += 37) {
+    expect(await found(`key ${i}`)).toEqual([(i % 4) * 1000 + Math.floor(i / 4) + 1])
+  }
+  await node.stop()
+})
+
 async function answer(node: LocalQueryNode, ids: readonly number[], at: Timestamp, step: Step) {
   switch (step.kind) {
     case 'search': {
@@ -272,8 +313,8 @@ test('a node with room for one or two of its segments answers as one with room f
             }
           }
           const { usedBytes } = short.memory()
-          const deletesAtMost = 16 * 2 * 60 * segmentCount
-          expect(usedBytes).toBeLessThanOrEqual(budget + deletesAtMost)
+          const keptAtMost = (16 * 2 + 4) * 60 * segmentCount
+          expect(usedBytes).toBeLessThanOrEqual(budget + keptAtMost)
         } finally {
           await Promise.all([roomy.stop(), short.stop()])
         }
