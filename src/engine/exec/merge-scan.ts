@@ -86,6 +86,14 @@ async function* mergeOrdered(
     if (!least.take(next, segments)) cursors.splice(cursors.indexOf(least), 1)
   }
   if (picked.length > 0) yield partOf(picked)
+  // What they have left is little: for the summaries.
+  if (limit <= partRowCountMax) {
+    for (const { scan } of cursors) {
+      let next = await scan.next()
+      while (next.done !== true) next = await scan.next()
+      segments.push(...next.value.segments)
+    }
+  }
   return { segments }
 }
 

@@ -34,6 +34,8 @@ export interface SearchFragment extends FragmentBase {
 /** What was done in each segment, for EXPLAIN ANALYZE. */
 export interface SegmentReport {
   readonly segmentId: number
+  /** Of a table with several: set where parts of shards are reduced. */
+  readonly shard?: number | undefined
   readonly stage: 'growing' | 'sealed'
   readonly rowCount: number
   /** 'index', 'exact', 'empty'; scans: 'filter', 'key'. */

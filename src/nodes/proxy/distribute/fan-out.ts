@@ -51,10 +51,16 @@ export async function searchShards(
   shards: readonly number[],
   context: Context,
 ): Promise<SearchPart> {
-  const parts = cut(fragment, shards).map((one) => streaming.search(one, context))
-  const [only, second] = parts
-  if (only !== undefined && second === undefined) return await only
-  return reduceSearch(await Promise.all(parts), fragment.k)
+  const cuts = cut(fragment, shards)
+  const [only, second] = cuts
+  if (only !== undefined && second === undefined) return await streaming.search(only, context)
+  const parts = await Promise.all(
+    cuts.map(async (one) => {
+      const part = await streaming.search(one, context)
+      return { ...part, segments: inShard(part.segments, one.shard) }
+    }),
+  )
+  return reduceSearch(parts, fragment.k)
 }
 
 export async function aggregateShards(
@@ -63,10 +69,15 @@ export async function aggregateShards(
   shards: readonly number[],
   context: Context,
 ): Promise<AggregatePart> {
-  const asked = cut(fragment, shards).map((one) => streaming.aggregate(one, context))
-  const [only, second] = asked
-  if (only !== undefined && second === undefined) return await only
-  const parts = await Promise.all(asked)
+  const cuts = cut(fragment, shards)
+  const [only, second] = cuts
+  if (only !== undefined && second === undefined) return await streaming.aggregate(only, context)
+  const parts = await Promise.all(
+    cuts.map(async (one) => {
+      const part = await streaming.aggregate(one, context)
+      return { ...part, segments: inShard(part.segments, one.shard) }
+    }),
+  )
   return {
     values: reduceAggregates(
       parts.map((part) => part.values),
@@ -87,15 +98,25 @@ export function scanShards(
   const [only, second] = cuts
   if (only !== undefined && second === undefined) return streaming.scan(only, context)
   const { output, orderBy = [], limit } = fragment
+  const begin = (one: ScanFragment): Scan => noting(streaming.scan(one, context), one.shard)
   if (orderBy.length === 0) {
-    const scans = cuts.map((one) => streaming.scan(one, context))
+    const scans = cuts.map(begin)
     return inTurn(scans, limit ?? Number.POSITIVE_INFINITY)
   }
   // Merging needs the sort keys.
   const sorted = [...new Set([...output, ...orderBy.map(({ attnum }) => attnum)])]
-  const scans = cuts.map((one) => streaming.scan({ ...one, output: sorted }, context))
+  const scans = cuts.map((one) => begin({ ...one, output: sorted }))
   const merged = mergeScan(scans, { output: sorted, orderBy, limit })
   return sorted.length === output.length ? merged : withColumns(merged, output.length)
+}
+
+function inShard(segments: readonly SegmentReport[], shard: number): readonly SegmentReport[] {
+  return segments.map((segment) => ({ ...segment, shard }))
+}
+
+async function* noting(scan: Scan, shard: number): Scan {
+  const { segments } = yield* scan
+  return { segments: inShard(segments, shard) }
 }
 
 async function* withColumns(scan: Scan, count: number): Scan {

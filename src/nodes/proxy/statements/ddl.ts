@@ -6,7 +6,7 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
-import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
+import { chooseWriteTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import {
   type LoadedRows,
@@ -19,7 +19,7 @@ import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
-import type { CatalogSnapshot } from '#postgres/contract.js'
+import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 import { collectRelations } from '#postgres/tree-walk.js'
 
 export async function ddl(execution: Execution): Promise<Result> {
@@ -51,6 +51,12 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   takeNotices(execution, tried.result)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog
+  for (const table of tried.catalog.tables.values()) {
+    const before = catalog.tables.get(table.oid)
+    if (before === undefined || !liesElsewhere(before, table)) continue
+    if (rewritten.some((rows) => rows.table.oid === table.oid)) continue
+    await moveRows(current, before)
+  }
   for (const { table, change } of rewritten) {
     const after = tried.catalog.tables.get(table.oid)
     if (after === undefined) continue
@@ -74,6 +80,22 @@ function refuseOtherShards(before: CatalogSnapshot, after: CatalogSnapshot): voi
       `Make another table WITH (shards = …), copy the rows with INSERT INTO … SELECT, and rename it to "${table.name}".`,
     )
   }
+}
+
+/** Another primary key: its hash says another shard. */
+function liesElsewhere(before: TableInfo, after: TableInfo): boolean {
+  if (after.kind !== 'table' || shardsOf(after) === 1 || before === after) return false
+  const key = (table: TableInfo) => table.keys.find(({ primary }) => primary)?.attnums.join()
+  return key(after) !== undefined && key(after) !== key(before)
+}
+
+/** Every row goes and comes again at the commit, which routes it anew. */
+async function moveRows(execution: Execution, table: TableInfo): Promise<void> {
+  const rows = await loadWhole(execution, table.oid, await chooseWriteTimestamp(execution))
+  if (rows === undefined) return
+  const overlay = execution.transaction.overlay(table.oid)
+  overlay.truncate()
+  for (const batch of rows.batches) overlay.insert(batch, rows.attnums)
 }
 
 /** Statements PostgreSQL would run but whose effect could not be kept. @throws 0A000 */
@@ -140,7 +162,7 @@ const catalogOnly = new Set([
 async function overRowsIfNeeded(execution: Execution) {
   const { parsed, environment, catalog, transaction } = execution
   if (!needsRows(parsed.nodeTag, parsed.tree)) return []
-  const readAt = await chooseReadTimestamp(execution)
+  const readAt = await chooseWriteTimestamp(execution)
   const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
   const tables = [...catalog.tables.values()].filter(
     (table) => names.has(table.name) && table.kind === 'table',

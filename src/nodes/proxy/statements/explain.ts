@@ -10,6 +10,7 @@ import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { aggregate } from '#nodes/proxy/statements/aggregate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import { shardsOf } from '#nodes/proxy/statements/read-rows.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { search, searchMode } from '#nodes/proxy/statements/search.js'
 import { select } from '#nodes/proxy/statements/select.js'
@@ -211,6 +212,10 @@ function columnName(scan: ScanPlan | undefined, attnum: number): string {
 
 function scanNode(type: string, scan: ScanPlan, report: RunReport | undefined): ExplainNode {
   const properties: [string, string][] = []
+  const shards = shardsOf(scan.table)
+  if (shards > 1) {
+    properties.push(['Shards', isByKey(scan) ? `by key, of ${shards}` : `${shards}`])
+  }
   if (scan.key !== undefined)
     properties.push(['Key', scan.key.columns.map((column) => column.name).join(', ')])
   if (scan.filter !== undefined)
@@ -223,10 +228,15 @@ function scanNode(type: string, scan: ScanPlan, report: RunReport | undefined): 
   for (const segment of report?.segments ?? []) {
     properties.push([
       `Segment ${segment.segmentId}`,
-      `${segment.stage}, rows ${segment.rowCount}, passing ${segment.passing}, strategy ${segment.strategy}, visited ${segment.visited}`,
+      `${segment.shard === undefined ? '' : `shard ${segment.shard}, `}${segment.stage}, rows ${segment.rowCount}, passing ${segment.passing}, strategy ${segment.strategy}, visited ${segment.visited}`,
     ])
   }
   return { type: `${type} on ${scan.table.name}`, properties, children: [] }
+}
+
+/** A primary key lies in one shard. */
+function isByKey({ key, table }: ScanPlan): boolean {
+  return table.keys.some(({ indexOid, primary }) => primary && indexOid === key?.indexOid)
 }
 
 function postgresNode(node: PlanNode): ExplainNode {

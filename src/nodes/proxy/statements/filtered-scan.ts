@@ -96,6 +96,5 @@ async function* encodeParts(
       })
       yield encodeRows(columns, typeNames, formats, used.rowCount)
     }
-    if (seen >= wanted) return
   }
 }
