@@ -145,6 +145,7 @@ async function openEngine(
       logChannel,
       logChannelCount: logChannels.length,
       ownership: isExclusive ? 'exclusive' : 'leased',
+      peers: (other) => nodes.get(other),
       coordinator,
       queryNode,
       dataNode,

@@ -34,15 +34,19 @@ async function waits(work: Promise<unknown>): Promise<boolean> {
   return (await Promise.race([work, pause(150, waiting)])) === waiting
 }
 
-beforeAll(async () => {
-  server = await startServer()
-})
+describe.each([
+  [1, 1],
+  [3, 1],
+  [3, 2],
+])('with %i shards over %i log channels', (shards, logChannels) => {
+  beforeAll(async () => {
+    server = await startServer({ args: ['--log-channels', String(logChannels)] })
+  })
 
-afterAll(async () => {
-  await server?.stop()
-})
+  afterAll(async () => {
+    await server?.stop()
+  })
 
-describe.each([1, 3])('with %i shards', (shards) => {
   beforeEach(async () => {
     one = await connect()
     two = await connect()

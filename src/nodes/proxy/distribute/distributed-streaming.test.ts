@@ -44,9 +44,9 @@ const table = {
 type Loss = (verb: string) => 'nothing' | 'request' | 'answer'
 
 /** Every verb with an answer may lose its request or its answer. */
-function lossy(node: () => StreamingNode, loss: Loss): StreamingNode {
+function lossy(node: () => StreamingNode, lossOf: Loss): StreamingNode {
   const over = async <T>(verb: string, ask: () => Promise<T>): Promise<T> => {
-    const lost = loss(verb)
+    const lost = lossOf(verb)
     if (lost === 'request') throw new UnreachableError('indeterminate', `${verb}: no answer`)
     const answer = await ask()
     if (lost === 'answer') throw new UnreachableError('indeterminate', `${verb}: no answer`)
@@ -62,7 +62,7 @@ function lossy(node: () => StreamingNode, loss: Loss): StreamingNode {
     outcome: (id) => over('outcome', () => node().outcome(id)),
     findConflict: (write, inner) => over('findConflict', () => node().findConflict(write, inner)),
     async *scan(fragment, inner) {
-      if (loss('scan') !== 'nothing') throw new UnreachableError('determinate', 'scan: no answer')
+      if (lossOf('scan') !== 'nothing') throw new UnreachableError('determinate', 'scan: no answer')
       return yield* node().scan(fragment, inner)
     },
   }
@@ -269,6 +269,8 @@ test('who waited for a lost decision is told what became of it', async () => {
 
 test('statistics of all log channels are added up', async () => {
   await commit(many(1, 30))
+  // A read waits until all participants have heard of it.
+  expect(await ids()).toHaveLength(30)
   const { liveRows, segments } = await streaming.statistics(tableId)
   expect(liveRows).toBe(30)
   expect(new Set(segments.map(({ shard }) => shard)).size).toBe(shards.length)
