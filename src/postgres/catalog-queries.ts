@@ -66,10 +66,22 @@ export type RawType = readonly [number, string, number, number]
 /** [oid, name, superuser, can log in] */
 export type RawRole = readonly [number, string, boolean, boolean]
 
+/** [table, name, index, column numbers (0: an expression), expressions, condition, nulls not distinct] */
+export type RawConditionalKey = readonly [
+  number,
+  string,
+  number,
+  readonly number[],
+  readonly string[],
+  string | null,
+  boolean,
+]
+
 export interface RawCatalogContent {
   readonly tables: readonly RawTable[]
   readonly columns: readonly RawColumn[]
   readonly keys: readonly RawKey[]
+  readonly conditionalKeys: readonly RawConditionalKey[]
   readonly vectorIndexes: readonly RawVectorIndex[]
   readonly foreignKeys: readonly RawForeignKey[]
   readonly sequences: readonly RawSequence[]
@@ -114,6 +126,13 @@ SELECT json_build_object(
   `i.indrelid::int8, c.relname, i.indexrelid::int8, ${numbers('(i.indkey::int2[])[0:i.indnkeyatts - 1]')}, i.indisprimary, i.indnullsnotdistinct`,
   `pg_index i JOIN rel r ON r.oid = i.indrelid JOIN pg_class c ON c.oid = i.indexrelid
    WHERE i.indisunique AND i.indexprs IS NULL AND i.indpred IS NULL`,
+)},
+'conditionalKeys', ${list(
+  `i.indrelid::int8, c.relname, i.indexrelid::int8, ${numbers('(i.indkey::int2[])[0:i.indnkeyatts - 1]')},
+   (SELECT json_agg(pg_get_indexdef(i.indexrelid, k, false) ORDER BY k) FROM generate_series(1, i.indnkeyatts) k),
+   pg_get_expr(i.indpred, i.indrelid), i.indnullsnotdistinct`,
+  `pg_index i JOIN rel r ON r.oid = i.indrelid JOIN pg_class c ON c.oid = i.indexrelid
+   WHERE i.indisunique AND r.relkind <> 'p' AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)`,
 )},
 'vectorIndexes', ${list(
   `i.indrelid::int8, i.indexrelid::int8, c.relname, i.indkey[0], pg_get_indexdef(i.indexrelid, 1, true), o.opcname, to_json(c.reloptions)`,

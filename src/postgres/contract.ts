@@ -93,6 +93,8 @@ export interface TableInfo {
   readonly parentOid: number
   readonly columns: readonly TableColumn[]
   readonly keys: readonly KeyConstraint[]
+  /** Unique indexes that storage cannot judge: partial ones, and those over expressions. */
+  readonly conditionalKeys: readonly ConditionalKey[]
   readonly vectorIndexes: readonly VectorIndexSchema[]
   readonly foreignKeys: readonly ForeignKeyInfo[]
   /** Foreign keys of other tables that refer to this one. */
@@ -116,6 +118,18 @@ export interface TableColumn extends ColumnSchema {
   readonly identity: '' | 'a' | 'd'
   /** Sequence behind serial or identity, 0 if none. */
   readonly sequenceOid: number
+}
+
+export interface ConditionalKey {
+  readonly indexOid: number
+  readonly name: string
+  /** 0: an expression. */
+  readonly attnums: readonly number[]
+  /** As PostgreSQL deparses them; columns too. */
+  readonly expressions: readonly string[]
+  /** Of a partial index. */
+  readonly condition: string | null
+  readonly nullsNotDistinct: boolean
 }
 
 export interface ForeignKeyInfo {

@@ -12,7 +12,8 @@ export function needsPostgres(table: TableInfo, given: readonly TableColumn[]): 
     table.hasTriggers ||
     table.hasCheckConstraints ||
     table.hasRowSecurity ||
-    table.foreignKeys.length > 0
+    table.foreignKeys.length > 0 ||
+    table.conditionalKeys.length > 0
   )
     return true
   if (table.parentOid !== 0) return true

@@ -20,6 +20,10 @@ import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import { makeSlots, resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import { SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
+import {
+  checkConditionalKeys,
+  holdConditionalKeys,
+} from '#nodes/proxy/statements/check-conditional-keys.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
@@ -148,6 +152,12 @@ async function runOnce(
         continue
       rows.push(ownRows(execution, table))
     }
+    // Nor is it known which rows an index holds that storage cannot judge.
+    for (const table of targets) {
+      if (table.conditionalKeys.length === 0) continue
+      const whole = await loadWhole(execution, table.oid, readAt)
+      if (whole !== undefined) rows.splice(0, rows.length, ...mergeLoads(rows, [whole]))
+    }
   }
   // Referential actions (ON DELETE CASCADE …) need the referring rows.
   const changesReferenced =
@@ -200,8 +210,10 @@ export async function runUntilSettled(
       if (!(await lockRemoved(execution, outcome.changes, rows, readAt))) return undefined
       // Only now: a key may be taken by the next version of a row that another transaction has just changed.
       if (outcome.violation !== undefined) throw outcome.violation
+      if (!(await holdConditionalKeys(execution, outcome.changes))) return undefined
       await checkReferences(execution, outcome.changes)
       keepChanges(execution, outcome.changes, rows)
+      await checkConditionalKeys(execution, outcome.changes)
       // Statements read later and later.
       execution.transaction.changedFrom ??= readAt
       return outcome.result
