@@ -70,3 +70,13 @@ export interface QueryMemory {
   readonly loads: number
   readonly evictions: number
 }
+
+/**
+ * A query node that may be in another process: what happens at once in the same process takes a message there. It stands for
+ * one life of that process: what is sent to a restarted one must fail with 55000 or be unreachable, since it has forgotten
+ * segments, and deletes of segments that others have loaded into it again.
+ */
+export interface QueryReplica extends Omit<QueryNode, 'putSchema' | 'applyDeletes' | 'memory'> {
+  putSchema(schema: TableSchema): void | Promise<void>
+  applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void | Promise<void>
+}

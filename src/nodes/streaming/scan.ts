@@ -1,5 +1,5 @@
 import type { Context } from '#base/context.js'
-import { mergeScan } from '#engine/exec/merge-scan.js'
+import { mergeScans } from '#engine/exec/merge-scan-parts.js'
 import { scanSegments } from '#engine/exec/scan.js'
 import { narrow, withSortColumns } from '#engine/exec/sort-columns.js'
 import type { ScanFragment, ScanPart, ScanSummary } from '#engine/plan/fragment.js'
@@ -21,16 +21,10 @@ export async function* scan(
     if (sealedIds.length === 0) {
       return yield* scanSegments(state.native, growing, fragment, context)
     }
-    const wide = withSortColumns(fragment)
-    const merged = mergeScan(
-      [
-        state.queryNode.scan(sealedIds, wide, context),
-        scanSegments(state.native, growing, wide, context),
-      ],
-      wide,
-    )
-    if (wide === fragment) return yield* merged
-    return yield* narrow(merged, fragment.output.length)
+    return yield* mergeScans(fragment, (wide) => [
+      state.queryNode.scan(sealedIds, wide, context),
+      scanSegments(state.native, growing, wide, context),
+    ])
   } finally {
     endRead(read)
   }
