@@ -3,6 +3,7 @@
  * byte order is number order.
  *
  *   coordinator/term                 raised by every coordinator that opens: the fence of every write
+ *   coordinator/leader               id of the coordinator that leads, with its lease
  *   oracle/limit                     every timestamp handed out is below it
  *   ddl/<first version, 10>/<chunk>  entries of one append: (u32 length, bytes)*, cut into chunks
  *   counter/<name>                   next number of the counter
@@ -15,6 +16,7 @@
  */
 export const metaKeys = {
   term: 'coordinator/term',
+  leader: 'coordinator/leader',
   oracleLimit: 'oracle/limit',
   ddlPrefix: 'ddl/',
   ddl: (version: number, chunk: number) =>

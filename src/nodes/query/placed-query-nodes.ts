@@ -341,7 +341,7 @@ class Placing implements PlacedQueryNodes {
     for (const [id, replica] of segment.replicas) if (replica.isOver) segment.replicas.delete(id)
     const ranked = this.#rankedNodes(segment.segmentId)
     const wanted = ranked.slice(0, this.#replicaCount)
-    for (const node of [...wanted, ...substitute(segment, ranked)]) {
+    for (const node of [...wanted, ...substitute(segment, [...ranked, ...this.#nodes.values()])]) {
       let replica = segment.replicas.get(node.id)
       if (replica === undefined) {
         replica = new Replica(segment, node, this.#runtime, () => this.#onReplica(segment))
@@ -410,7 +410,7 @@ class Placing implements PlacedQueryNodes {
   }
 }
 
-/** The best node that answers, when none that has the segment does. */
+/** The best node that answers, be it draining, when none that has the segment does. */
 function substitute(segment: PlacedSegment, ranked: readonly PlacedNode[]): readonly PlacedNode[] {
   for (const replica of segment.replicas.values()) {
     if (replica.manifest !== undefined && !replica.node.isAway) return []

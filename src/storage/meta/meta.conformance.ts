@@ -6,6 +6,8 @@ import type { MetaOperation, MetaOutcome, MetaStore } from '#storage/meta/meta.j
 
 export interface MetaUnderTest {
   readonly meta: MetaStore
+  /** Leases end by themselves, after the time they were granted for (at least a second). */
+  readonly leasesEnd?: boolean
   /** Closes the store and opens it again with what is durable. */
   reopen(): Promise<MetaStore>
   cleanup(): Promise<void>
@@ -28,7 +30,7 @@ function revisionOf(outcome: MetaOutcome): number {
 
 export function metaConformance(name: string, open: () => Promise<MetaUnderTest>): void {
   const scenario: Scenario = (title, run) =>
-    test(title, async () => {
+    test(title, { timeout: 20_000 }, async () => {
       const under = await open()
       try {
         await run(under)
@@ -42,6 +44,7 @@ export function metaConformance(name: string, open: () => Promise<MetaUnderTest>
     deciding(scenario)
     listing(scenario)
     watching(scenario)
+    leasing(scenario)
     closing(scenario)
     histories(open)
   })
@@ -216,6 +219,65 @@ function watching(scenario: Scenario): void {
     abort.abort()
     expect((await next).done).toBe(true)
     for await (const change of meta.watch('', abort.signal)) expect(change).toBeUndefined()
+  })
+}
+
+function leasing(scenario: Scenario): void {
+  const putWith = (key: string, lease: string): MetaOperation => ({
+    kind: 'put',
+    key,
+    value: text('held'),
+    lease,
+  })
+
+  scenario(
+    'what is put with a lease goes when it is revoked, and watchers see it',
+    async ({ meta }) => {
+      const lease = await meta.grantLease(10_000)
+      await meta.write(
+        [],
+        [putWith('l/1', lease.id), putWith('l/2', lease.id), put('l/3', 'stays')],
+      )
+      await meta.write([], [putWith('l/4', lease.id), put('l/1', 'stays too')])
+      expect(await lease.keepAlive()).toBe(true)
+      const abort = new AbortController()
+      const changes = meta.watch('l/', abort.signal)
+      await lease.revoke()
+      expect((await meta.list('l/')).map(({ key }) => key)).toEqual(['l/1', 'l/3'])
+      const gone: string[] = []
+      for await (const change of changes) {
+        gone.push('deleted' in change ? change.key : 'changed')
+        if (gone.length === 2) abort.abort()
+      }
+      expect(gone.sort()).toEqual(['l/2', 'l/4'])
+      expect(await lease.keepAlive()).toBe(false)
+      await lease.revoke()
+    },
+  )
+
+  scenario('nothing is put with a lease that has ended', async ({ meta }) => {
+    const lease = await meta.grantLease(10_000)
+    await lease.revoke()
+    const late = meta.write([], [put('a', '1'), putWith('l/1', lease.id)])
+    await expect(late).rejects.toMatchObject({ outcome: 'determinate' })
+    expect(await meta.list('')).toEqual([])
+  })
+
+  scenario('a lease ends when it is not kept alive', async ({ meta, leasesEnd }) => {
+    if (leasesEnd !== true) return
+    const [kept, forgotten] = [await meta.grantLease(1000), await meta.grantLease(1000)]
+    await meta.write([], [putWith('kept', kept.id), putWith('forgotten', forgotten.id)])
+    await expect
+      .poll(
+        async () => {
+          expect(await kept.keepAlive()).toBe(true)
+          return (await meta.list('')).map(({ key }) => key)
+        },
+        { timeout: 8000, interval: 200 },
+      )
+      .toEqual(['kept'])
+    expect(await forgotten.keepAlive()).toBe(false)
+    await kept.revoke()
   })
 }
 

@@ -7,13 +7,28 @@
  * Concurrency: one loop of loading and releasing, one of delivering; `life` tells a delivery that it is not wanted any more.
  */
 import type { Runtime } from '#base/runtime.js'
+import type { Timestamp } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { errorKind } from '#nodes/query/placed/error-kind.js'
 import type { PlacedNode } from '#nodes/query/placed/node.js'
-import type { PlacedSegment } from '#nodes/query/placed/segment.js'
 
 const retryMsFirst = 20
 const retryMsMax = 2000
+
+/** What is to be on the node. */
+export interface Wanted {
+  readonly segmentId: number
+  readonly manifest: SegmentManifest
+  readonly schema: TableSchema
+  readonly when: 'now' | 'when read'
+  readonly deleteCount: number
+  deletesFrom(from: number): {
+    readonly rowIds: Float64Array
+    readonly at: Timestamp
+    readonly count: number
+  }
+}
 
 export class Replica {
   readonly node: PlacedNode
@@ -24,7 +39,7 @@ export class Replica {
   deliveredCount = 0
   /** Why it could not be loaded, as of the last attempt. */
   error: unknown
-  readonly #segment: PlacedSegment
+  readonly #segment: Wanted
   readonly #runtime: Runtime
   readonly #onChange: () => void
   #loop: Promise<void> | undefined
@@ -33,7 +48,7 @@ export class Replica {
   /** The node may hold something of it. */
   #isPresent = false
 
-  constructor(segment: PlacedSegment, node: PlacedNode, runtime: Runtime, onChange: () => void) {
+  constructor(segment: Wanted, node: PlacedNode, runtime: Runtime, onChange: () => void) {
     this.node = node
     this.#segment = segment
     this.#runtime = runtime

@@ -2,12 +2,12 @@
 import type { Timestamp } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
-import type { Replica } from '#nodes/query/placed/replica.js'
+import type { Replica, Wanted } from '#nodes/query/placed/replica.js'
 
 /** Rows of one message. */
 const chunkRowCountMax = 65_536
 
-export class PlacedSegment {
+export class PlacedSegment implements Wanted {
   readonly segmentId: number
   manifest: SegmentManifest
   schema: TableSchema

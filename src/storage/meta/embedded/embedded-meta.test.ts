@@ -24,10 +24,11 @@ test('what is held by a lease is gone when the process is', async () => {
   const scratch = await scratchDirectory()
   const value = Uint8Array.of(1)
   const before = await openEmbeddedMeta(scratch.path)
+  const lease = await before.grantLease(1000)
   await before.write(
     [],
     [
-      { kind: 'put', key: 'leader', value, lease: 'node 1' },
+      { kind: 'put', key: 'leader', value, lease: lease.id },
       { kind: 'put', key: 'table', value },
     ],
   )

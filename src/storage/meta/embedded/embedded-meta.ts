@@ -6,7 +6,8 @@
  * Writes of the same turn, and those that come while a commit is under way, share one commit.
  * Database `entries`: key = UTF-8; value = revision, whether a lease holds it, checksum, value (stored-entry.ts).
  * Database `state`: `revision` = the last revision (f64): one number for the whole store, as in etcd.
- * Leases: there is one process, so a lease lives as long as it does: entries with one are removed at the next open.
+ * Leases: there is one process, so a lease lives as long as it does, or until it is revoked: entries with one are removed at
+ * the next open.
  */
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { Gate } from '#base/async/gate.js'
@@ -23,6 +24,7 @@ import {
 import type {
   MetaCondition,
   MetaEntry,
+  MetaLease,
   MetaOperation,
   MetaOutcome,
   MetaStore,
@@ -64,6 +66,9 @@ class EmbeddedMeta implements MetaStore {
   readonly #gate = new Gate()
   /** Committed or failed writes wait here for those with smaller revisions, so that watchers see revisions rise. */
   readonly #unpublished: { changes: readonly MetaChange[]; ended: boolean }[] = []
+  /** Leases that were granted and not revoked, and the keys put with them. */
+  readonly #leases = new Map<string, Set<string>>()
+  #lastLease = 0
   #revision: number
   #closed = false
 
@@ -111,6 +116,7 @@ class EmbeddedMeta implements MetaStore {
     } catch (error) {
       entry.changes = []
       this.#publish(entry)
+      if (error instanceof StoreError) throw error
       throw ioError('indeterminate', 'could not write to the meta store', error)
     } finally {
       this.#gate.leave()
@@ -120,6 +126,26 @@ class EmbeddedMeta implements MetaStore {
   watch(prefix: string, signal: AbortSignal): AsyncIterable<MetaChange> {
     this.#checkOpen()
     return this.#watchers.watch(prefix, signal)
+  }
+
+  async grantLease(): Promise<MetaLease> {
+    this.#checkOpen()
+    this.#lastLease += 1
+    const id = String(this.#lastLease)
+    this.#leases.set(id, new Set())
+    return {
+      id,
+      keepAlive: async () => this.#leases.has(id),
+      revoke: async () => {
+        const keys = [...(this.#leases.get(id) ?? [])]
+        this.#leases.delete(id)
+        if (keys.length === 0) return
+        await this.write(
+          [],
+          keys.map((key) => ({ kind: 'delete', key })),
+        )
+      },
+    }
   }
 
   async close(): Promise<void> {
@@ -151,12 +177,20 @@ class EmbeddedMeta implements MetaStore {
     for (const { key, revision } of conditions) {
       if (this.#revisionOf(key) !== revision) return { kind: 'conflict' }
     }
+    for (const operation of operations) {
+      if (operation.kind === 'delete' || operation.lease === undefined) continue
+      if (!this.#leases.has(operation.lease)) {
+        throw new StoreError('determinate', `lease ${operation.lease} has ended`)
+      }
+    }
     const revision = this.#revision + 1
     invariant('META-1', Number.isSafeInteger(revision), 'revisions rise')
     for (const operation of operations) {
       const key = keyBytes(operation.key)
+      for (const keys of this.#leases.values()) keys.delete(operation.key)
       if (operation.kind === 'put') {
         const { value, lease } = operation
+        if (lease !== undefined) this.#leases.get(lease)?.add(operation.key)
         void this.#entries.put(key, encodeStoredEntry(key, revision, lease !== undefined, value))
         changes.push({ key: operation.key, value: new Uint8Array(value), revision })
       } else if (this.#entries.doesExist(key)) {

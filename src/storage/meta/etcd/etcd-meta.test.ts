@@ -14,6 +14,7 @@ else {
     let meta = openEtcdMeta(options, systemRuntime)
     return {
       meta,
+      leasesEnd: true,
       reopen: async () => {
         await meta.close()
         meta = openEtcdMeta(options, systemRuntime)

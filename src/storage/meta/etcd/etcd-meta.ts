@@ -6,7 +6,13 @@
  * etcd bounds a transaction by --max-txn-ops (128 unless set) and --max-request-bytes (1.5 MiB unless set): for a cluster both
  * are set higher (scripts/services.mjs); what is refused for its size has not happened.
  */
-import { Etcd3, GRPCInvalidArgumentError, type IKeyValue, type IRequestOp } from 'etcd3'
+import {
+  Etcd3,
+  EtcdLeaseInvalidError,
+  GRPCInvalidArgumentError,
+  type IKeyValue,
+  type IRequestOp,
+} from 'etcd3'
 import { AsyncQueue } from '#base/async/async-queue.js'
 import { Mutex } from '#base/async/mutex.js'
 import { StoreError } from '#base/errors.js'
@@ -15,6 +21,7 @@ import { checkMetaWrite } from '#storage/meta/check-write.js'
 import type {
   MetaCondition,
   MetaEntry,
+  MetaLease,
   MetaOperation,
   MetaOutcome,
   MetaStore,
@@ -111,7 +118,8 @@ class EtcdMeta implements MetaStore {
           ? { kind: 'done', revision: Number(header.revision) }
           : { kind: 'conflict' }
       } catch (error) {
-        const refused = error instanceof GRPCInvalidArgumentError
+        const refused =
+          error instanceof GRPCInvalidArgumentError || error instanceof EtcdLeaseInvalidError
         throw storeError(refused ? 'determinate' : 'indeterminate', 'write', error)
       }
     })
@@ -163,6 +171,36 @@ class EtcdMeta implements MetaStore {
     else signal.addEventListener('abort', cancel, { once: true })
   }
 
+  async grantLease(ttlMs: number): Promise<MetaLease> {
+    this.#checkOpen()
+    const lease = this.#client.lease(Math.ceil(ttlMs / 1000), { autoKeepAlive: false })
+    try {
+      const id = await lease.grant()
+      return {
+        id,
+        keepAlive: async () => {
+          try {
+            await lease.keepaliveOnce()
+            return true
+          } catch (error) {
+            if (error instanceof EtcdLeaseInvalidError) return false
+            throw storeError('indeterminate', 'keep a lease in', error)
+          }
+        },
+        revoke: async () => {
+          try {
+            await lease.revoke()
+          } catch (error) {
+            if (error instanceof EtcdLeaseInvalidError) return
+            throw storeError('indeterminate', 'revoke a lease in', error)
+          }
+        },
+      }
+    } catch (error) {
+      throw storeError('indeterminate', 'grant a lease in', error)
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     for (const queue of this.#watches) queue.close()
@@ -173,7 +211,9 @@ class EtcdMeta implements MetaStore {
   #request(operation: MetaOperation): IRequestOp {
     const key = this.#name(operation.key)
     if (operation.kind === 'delete') return { request_delete_range: { key } }
-    return { request_put: { key, value: Buffer.from(operation.value) } }
+    const { lease } = operation
+    const value = Buffer.from(operation.value)
+    return { request_put: { key, value, ...(lease === undefined ? {} : { lease }) } }
   }
 
   async #reading<T>(work: () => Promise<T>): Promise<T> {

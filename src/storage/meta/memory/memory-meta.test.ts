@@ -14,10 +14,11 @@ const put = (key: string, lease?: string) =>
   }) as const
 
 metaConformance('the meta store in memory', async () => {
-  const disk = new MemoryMetaDisk()
+  const disk = new MemoryMetaDisk(runtime)
   let meta = new MemoryMeta(disk, { runtime })
   return {
     meta,
+    leasesEnd: true,
     reopen: async () => {
       await meta.close()
       meta = new MemoryMeta(disk, { runtime })
@@ -44,13 +45,14 @@ test('a crash answers nobody; others go on; an expired lease takes its keys alon
   const faults = (): Fault => ({ ...noFault, delayAfterMs: 20 })
   const dying = new MemoryMeta(disk, { runtime, faults })
   const other = new MemoryMeta(disk, { runtime })
-  const attempt = dying.write([], [put('leader', 'lease 1')])
+  const lease = await other.grantLease(1000)
+  const attempt = dying.write([], [put('leader', lease.id)])
   const expectation = expect(attempt).rejects.toMatchObject({ outcome: 'indeterminate' })
   await runtime.sleep(5)
   dying.crash()
   await expectation
   expect(await other.get('leader')).toBeDefined()
   await expect(dying.get('leader')).rejects.toMatchObject({ outcome: 'determinate' })
-  disk.expireLease('lease 1')
+  disk.expireLease(lease.id)
   expect(await other.get('leader')).toBeUndefined()
 })

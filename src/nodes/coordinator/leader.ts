@@ -1,0 +1,191 @@
+/**
+ * One coordinator among several: whoever holds the key `coordinator/leader` is it, with a lease.
+ *
+ * 1. Stand: put the key, if nobody has it, with a lease that is kept alive. 2. Elected: open the coordinator, which raises the
+ * term (fenced-meta.ts: an earlier leader can write nothing from here on) and reads everything from the store. 3. Serve until
+ * the lease ends, or a later term shows: close, and stand again. 4. Not elected: watch the key, and look now and then.
+ *
+ * The key only keeps two from deposing each other all the time; what is right is kept by the term. Who is asked and is not the
+ * leader says so with 57P03, and where the leader is, if he knows.
+ */
+import { DatabaseError, SqlState } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
+import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import { metaKeys } from '#nodes/coordinator/meta-keys.js'
+import type { MetaLease, MetaStore } from '#storage/meta/meta.js'
+
+export interface CandidateOptions {
+  /** Closed by whoever opened it. */
+  readonly meta: MetaStore
+  readonly runtime: Runtime
+  /** Unique among candidates, and told to those who ask the wrong one: an address. */
+  readonly id: string
+  /** A leader that is not heard of for so long is replaced. */
+  readonly leaseMs?: number | undefined
+  /** Of standing and leading; both are tried again. */
+  readonly onError?: ((error: unknown) => void) | undefined
+  /** Runs while this one leads; the signal aborts when it does no more. */
+  readonly onLeading?: ((coordinator: Coordinator, signal: AbortSignal) => void) | undefined
+}
+
+export interface Candidate extends Coordinator {
+  isLeading(): boolean
+}
+
+const leaseMsDefault = 2000
+const pauseMsMax = 500
+
+export function startCandidate(options: CandidateOptions): Candidate {
+  const { meta, runtime, id } = options
+  const leaseMs = options.leaseMs ?? leaseMsDefault
+  const onError = options.onError ?? (() => {})
+  const stopping = new AbortController()
+  let leading: { readonly coordinator: Coordinator; readonly end: () => void } | undefined
+  let leader: string | undefined
+
+  const standing = stand()
+
+  async function stand(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        const lease = await takeKey()
+        if (lease === undefined) await untilFree()
+        else await lead(lease)
+      } catch (error) {
+        if (stopping.signal.aborted) return
+        onError(error)
+        await pause(runtime.random() * pauseMsMax)
+      }
+    }
+  }
+
+  /** undefined: another has it. */
+  async function takeKey(): Promise<MetaLease | undefined> {
+    const present = await meta.get(metaKeys.leader)
+    leader = present === undefined ? undefined : new TextDecoder().decode(present.value)
+    // One's own key of a life before: its lease ends by itself.
+    if (present !== undefined) return undefined
+    const lease = await meta.grantLease(leaseMs)
+    try {
+      const value = new TextEncoder().encode(id)
+      const outcome = await meta.write(
+        [{ key: metaKeys.leader, revision: 0 }],
+        [{ kind: 'put', key: metaKeys.leader, value, lease: lease.id }],
+      )
+      if (outcome.kind === 'done') return lease
+    } catch (error) {
+      await lease.revoke().catch(() => {})
+      throw error
+    }
+    await lease.revoke().catch(() => {})
+    return undefined
+  }
+
+  async function untilFree(): Promise<void> {
+    const done = new AbortController()
+    const changes = meta.watch(metaKeys.leader, done.signal)[Symbol.asyncIterator]()
+    try {
+      // A watch may miss what came before it, or die: a look now and then.
+      await Promise.race([changes.next(), pause(leaseMs)])
+    } finally {
+      done.abort()
+    }
+  }
+
+  async function lead(lease: MetaLease): Promise<void> {
+    const end = new AbortController()
+    const kept = keepAlive(lease, end)
+    try {
+      const coordinator = await openCoordinator({ meta, runtime, leadership: 'elected' })
+      if (end.signal.aborted || stopping.signal.aborted) return
+      leader = id
+      leading = { coordinator, end: () => end.abort() }
+      options.onLeading?.(coordinator, end.signal)
+      await kept
+      leading = undefined
+      await coordinator.stop().catch(() => {})
+    } finally {
+      leading = undefined
+      leader = undefined
+      end.abort()
+      await kept
+      await lease.revoke().catch(() => {})
+    }
+  }
+
+  /** Resolves when the lease has ended, or may have. */
+  async function keepAlive(lease: MetaLease, end: AbortController): Promise<void> {
+    const { signal } = end
+    let deadlineMs = runtime.monotonicMs() + leaseMs
+    while (!signal.aborted && !stopping.signal.aborted) {
+      await pause(leaseMs / 4, signal)
+      if (signal.aborted || stopping.signal.aborted) break
+      const askedMs = runtime.monotonicMs()
+      try {
+        if (!(await lease.keepAlive())) break
+        deadlineMs = askedMs + leaseMs
+      } catch (error) {
+        onError(error)
+        if (runtime.monotonicMs() >= deadlineMs) break
+      }
+    }
+    end.abort()
+  }
+
+  async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+    const signals = [stopping.signal, ...(signal === undefined ? [] : [signal])]
+    await runtime.sleep(ms, AbortSignal.any(signals)).catch(() => {})
+  }
+
+  function serving(): Coordinator {
+    if (leading !== undefined) return leading.coordinator
+    throw notLeader(leader)
+  }
+
+  /** A leader that the store no more takes for one stands again. */
+  async function ask<T>(work: (coordinator: Coordinator) => Promise<T>): Promise<T> {
+    const asked = leading
+    try {
+      return await work(serving())
+    } catch (error) {
+      if (asked !== undefined && isDeposed(error)) asked.end()
+      throw error
+    }
+  }
+
+  return {
+    isLeading: () => leading !== undefined,
+    timestamp: (above) => ask((coordinator) => coordinator.timestamp(above)),
+    timestampNow: () => undefined,
+    ddlLog: () => ask((coordinator) => coordinator.ddlLog()),
+    appendDdl: (version, entries, appendId) =>
+      ask((coordinator) => coordinator.appendDdl(version, entries, appendId)),
+    allocateSegmentIds: (count) => ask((coordinator) => coordinator.allocateSegmentIds(count)),
+    leaseCounter: (name, count, floor) =>
+      ask((coordinator) => coordinator.leaseCounter(name, count, floor)),
+    segments: () => ask((coordinator) => coordinator.segments()),
+    checkpoints: () => ask((coordinator) => coordinator.checkpoints()),
+    switchSegments: (change) => ask((coordinator) => coordinator.switchSegments(change)),
+    getSetting: (key) => ask((coordinator) => coordinator.getSetting(key)),
+    putSetting: (key, value, by) => ask((coordinator) => coordinator.putSetting(key, value, by)),
+    listSettings: (prefix) => ask((coordinator) => coordinator.listSettings(prefix)),
+    logChannelOwner: (name) => ask((coordinator) => coordinator.logChannelOwner(name)),
+    setLogChannelOwner: (name, found, next) =>
+      ask((coordinator) => coordinator.setLogChannelOwner(name, found, next)),
+    async stop() {
+      stopping.abort()
+      await standing
+    },
+  }
+}
+
+function isDeposed(error: unknown): boolean {
+  return error instanceof DatabaseError && error.sqlState === SqlState.adminShutdown
+}
+
+function notLeader(leader: string | undefined): DatabaseError {
+  return new DatabaseError(SqlState.cannotConnectNow, 'this coordinator is not the leader', {
+    ...(leader === undefined ? {} : { detail: `The leader is ${leader}.` }),
+  })
+}
