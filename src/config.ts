@@ -207,7 +207,7 @@ function settingsFor(machine: Machine) {
     ),
     wal: optionalText('URL', {
       meaning:
-        'log: kafka://HOST:PORT[,HOST:PORT…][/PREFIX][?replication=N]; in the data directory unless given',
+        'log: kafka://HOST:PORT[,HOST:PORT…][/PREFIX][?replication=N], or objects://PREFIX in the object store; in the data directory unless given',
     }),
     meta: optionalText('URL', {
       meaning:

@@ -29,25 +29,35 @@ const defaultPrefix = 'elanus'
 /** @throws ConfigError; StoreError */
 export async function openStores(config: StoreSettings, runtime: Runtime): Promise<Stores> {
   const lock = await acquireDataDirectoryLock(config.data)
-  const [wal, meta, objects] = await Promise.all([
-    openWal(config, runtime),
+  const [meta, objects] = await Promise.all([
     openMeta(config, runtime),
     openObjects(config, runtime),
   ])
+  const wal = await openWal(config, objects, runtime)
   return {
     wal,
     meta,
     objects,
     isExclusive: config.wal === undefined && config.meta === undefined,
     async close() {
-      await Promise.all([wal.close(), meta.close(), objects.close()])
+      await wal.close()
+      await Promise.all([meta.close(), objects.close()])
       await lock.release()
     },
   }
 }
 
-async function openWal({ data, wal }: StoreSettings, runtime: Runtime): Promise<Wal> {
+async function openWal(
+  { data, wal }: StoreSettings,
+  objects: ObjectStore,
+  runtime: Runtime,
+): Promise<Wal> {
   if (wal === undefined) return await openEmbeddedWal(join(data, 'log'), runtime)
+  if (wal.startsWith('objects:')) {
+    const { hosts } = parseStore('--wal', wal, 'objects', [])
+    const { openObjectWal } = await import('#storage/wal/objects/object-wal.js')
+    return openObjectWal(objects, hosts.join(), runtime)
+  }
   const { hosts, path, options } = parseStore('--wal', wal, 'kafka', ['replication'])
   const { openKafkaWal } = await import('#storage/wal/kafka/kafka-wal.js')
   const replicationFactor = Number(options.get('replication') ?? 1)
