@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Context } from '#base/context.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { native } from '#engine/index/native.js'
@@ -28,6 +29,7 @@ export interface Member {
   readonly logChannel: string
   readonly node: LocalStreamingNode
   /** The process dies: what was under way gets no answer. */
+  readonly hasFailed: () => boolean
   crash(survivors?: CrashSurvivors): void
   stop(): Promise<void>
 }
@@ -72,6 +74,7 @@ export class Cluster {
   async open(logChannel: string, limits: Partial<StreamingLimits> = {}): Promise<Member> {
     const runtime = systemRuntime
     const life = { ended: false }
+    let failed = false
     this.#lives += 1
     const directory = join(this.#directory, String(this.#lives))
     const faults: FaultSource = (operation, target) => this.walFaults(operation, target)
@@ -101,12 +104,14 @@ export class Cluster {
       background: 'manual',
       peers: (other) => this.members.get(other)?.node,
       onFailure: (error) => {
+        failed = true
         if (!life.ended) this.failures.push(error)
       },
     })
     const member: Member = {
       logChannel,
       node,
+      hasFailed: () => failed,
       crash: (survivors) => {
         life.ended = true
         wal.crash(survivors)
@@ -145,15 +150,28 @@ export class Cluster {
   }
 
   /** Visible rows of all shards at the timestamp; a shard without an owner is passed over. */
-  async rows(readAt: Timestamp, shards: readonly number[]): Promise<StoredDoc[]> {
-    const parts = await Promise.all(shards.map((shard) => this.#rowsOf(shard, readAt)))
+  async rows(
+    readAt: Timestamp,
+    shards: readonly number[],
+    table = tableId,
+    within = context,
+  ): Promise<StoredDoc[]> {
+    const parts = await Promise.all(
+      shards.map((shard) => this.#rowsOf(table, shard, readAt, within)),
+    )
     return parts.flat()
   }
 
-  async #rowsOf(shard: number, readAt: Timestamp): Promise<StoredDoc[]> {
+  async #rowsOf(
+    table: number,
+    shard: number,
+    readAt: Timestamp,
+    within: Context,
+  ): Promise<StoredDoc[]> {
     const found: StoredDoc[] = []
-    const fragment = { tableId, shard, readAt, output: [1, 2] }
-    for await (const { rowIds, batch } of this.node(this.ownerOf(shard)).scan(fragment, context)) {
+    const fragment = { tableId: table, shard, readAt, output: [1, 2] }
+    const owner = this.node(this.ownerOf(shard, table))
+    for await (const { rowIds, batch } of owner.scan(fragment, within)) {
       rowIds.forEach((rowId, row) => {
         found.push({ rowId, shard, ...docAt(batch, row) })
       })

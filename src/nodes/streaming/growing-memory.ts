@@ -47,11 +47,11 @@ function sum(segments: readonly GrowingSegment[]): number {
   return segments.reduce((bytes, segment) => bytes + growingMemory(segment), 0)
 }
 
-/** Rows of an open COPY are in it. Those of a commit under way are soon done. */
+/** Rows of an open COPY, or of an undecided transaction, are in it. Those of a commit under way are soon done. */
 function isHeld(state: StreamingState, segment: GrowingSegment): boolean {
   if (!segment.hasPending) return false
   for (const stage of state.stages.values()) {
-    if (stage.committing === undefined && stage.segments.has(segment)) return true
+    if (stage.committing?.kind !== 'commit' && stage.segments.has(segment)) return true
   }
   return false
 }
