@@ -11,7 +11,7 @@ import { backgroundContext } from '#base/context.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { saveDdl } from '#nodes/streaming/ddl-settings.js'
-import { saveDecisions } from '#nodes/streaming/decisions.js'
+import { decisionsPosition, saveDecisions } from '#nodes/streaming/decisions.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
 import { closeLargest, isShort } from '#nodes/streaming/growing-memory.js'
 import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
@@ -82,6 +82,8 @@ export async function truncateLog(
     for (const { position } of state.transactions.prepared.values()) {
       needed = Math.min(needed, position)
     }
+    const nowMs = state.runtime.monotonicMs()
+    needed = Math.min(needed, decisionsPosition(state.decisions, nowMs))
     if (needed <= state.logStart) return state.logStart
     await saveDdl(state, needed)
     await saveDecisions(state.decisions, state.coordinator, needed)

@@ -86,8 +86,12 @@ function planReference(state: StreamingState, reference: KeyReference): PlannedR
 function checkTwins(writes: readonly PlannedWrite[], absent: readonly PlannedAbsent[]): void {
   if (writes.length < 2 && absent.length === 0) return
   const seen = new Set<string>()
-  for (const { records } of absent) {
-    for (const { indexOid, key } of records) seen.add(`${indexOid}:${key}`)
+  for (const { schema, key, columns, rowCount, records } of absent) {
+    const before = seen.size
+    for (const record of records) seen.add(`${key.indexOid}:${record.key}`)
+    if (seen.size === before + records.length) continue
+    const first = rowCount === 0 ? [] : keyDatums(columns, schemaColumns(schema, key.attnums), 0)
+    throw uniqueViolation(schema, key, first)
   }
   for (const { schema, inserts } of writes) {
     for (const key of schema.keys) {

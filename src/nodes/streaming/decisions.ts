@@ -56,6 +56,10 @@ export class Decisions {
     )
   }
 
+  get count(): number {
+    return this.#known.size
+  }
+
   get(transactionId: TransactionId): JudgedDecision | MadeDecision | undefined {
     return this.#known.get(transactionId)
   }
@@ -140,14 +144,26 @@ interface StoredDecision {
   readonly committedAt: Timestamp
 }
 
-/** Keeps what lies below the position. */
+/** So long the log keeps decisions that all have on record: after a crash they are still known to whoever asks. */
+const keepInLogMs = 60_000
+
+/** From where on the log is kept for decisions that all have on record. */
+export function decisionsPosition(decisions: Decisions, nowMs: number): number {
+  let needed = Number.POSITIVE_INFINITY
+  for (const { untold, sinceMs, position } of decisions.all()) {
+    if (untold.size === 0 && nowMs - sinceMs < keepInLogMs) needed = Math.min(needed, position)
+  }
+  return needed
+}
+
+/** Keeps what lies below the position and not all have on record. */
 export async function saveDecisions(
   decisions: Decisions,
   coordinator: Coordinator,
   before: number,
 ): Promise<void> {
   for (const made of decisions.all()) {
-    if (made.position >= before) continue
+    if (made.position >= before || made.untold.size === 0) continue
     const { transactionId, preparedAt } = made.decision
     const stored: StoredDecision = {
       participants: [...made.untold],

@@ -19,7 +19,10 @@ export interface StreamingLimits {
   readonly smallSegmentBytes: number
   /** Rows deleted in a sealed segment, in parts of its rows, from which it is rewritten. */
   readonly deletedPartMax: number
-  /** A prepared transaction is asked about, a decision told, when nothing was heard for so long. */
+  /**
+   * A prepared transaction is asked about, a decision told, when nothing was heard for so long: asking gives up what has not
+   * come to its decision, and readers wait meanwhile.
+   */
   readonly undecidedMs: number
   /** A growing segment gets a graph per vector index from this size of its vectors on: scanning less takes under a millisecond. */
   readonly interimBytesMin: number
@@ -39,8 +42,8 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentCountMax: 8,
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
-  undecidedMs: 1000,
   interimBytesMin: 6 * mebibyte,
   interimIntervalMs: 25,
+  undecidedMs: 2000,
   backgroundIntervalMs: 1000,
 }

@@ -1,6 +1,6 @@
 /** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
 import { type Context, checkCancelled } from '#base/context.js'
-import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { type Timestamp, timestampFrom, timestampMax } from '#base/timestamp.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'
 import { channelOf, checkUsable, type StreamingState } from '#nodes/streaming/state.js'
@@ -18,6 +18,9 @@ interface ReadTarget {
   readonly shard: number
   readonly readAt: Timestamp
 }
+
+/** How far the oracle may be ahead of our clock before its timestamps are taken for nonsense. */
+const futureMsMax = 3_600_000
 
 const noSegments: readonly ReadableSegment[] = []
 
@@ -74,10 +77,14 @@ async function waitForFetch(
 /** TS-3. A time that the oracle has not reached is nobody's promise; a lease reaches a little further at most. */
 function noteServed(state: StreamingState, readAt: Timestamp): void {
   if (readAt <= state.servedTime) return
-  const { coordinator, ownership } = state
-  const now =
-    ownership.servesBefore === timestampMax ? coordinator.timestampNow() : ownership.servesBefore
-  if (now !== undefined && readAt <= now) state.servedTime = readAt
+  if (readAt <= reachedTime(state)) state.servedTime = readAt
+}
+
+function reachedTime({ coordinator, ownership, runtime }: StreamingState): Timestamp {
+  if (ownership.servesBefore < timestampMax) return ownership.servesBefore
+  const now = coordinator.timestampNow()
+  // It would have to be waited for: then all but nonsense is promised, or a commit could come below what was read.
+  return now ?? timestampFrom(runtime.nowMs() + futureMsMax, 0)
 }
 
 /** Called when the timestamp is readable, in the same step; endRead follows. */

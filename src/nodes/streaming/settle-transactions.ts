@@ -18,6 +18,8 @@ export type Peers = (logChannel: string) => StreamingNode | undefined
 
 /** Who asks for an outcome that late is told 'aborted' for what was committed: a proxy asks for seconds. */
 const rememberMs = 10 * 60_000
+/** Beyond that many, a tenth of the time must do. */
+const rememberedCountMax = 100_000
 /** Messages under way at once. */
 const batchSize = 64
 
@@ -29,11 +31,13 @@ export async function settleTransactions(
 ): Promise<void> {
   const nowMs = state.runtime.monotonicMs()
   const dueMs = nowMs - state.limits.undecidedMs
+  const isMany = state.decisions.count > rememberedCountMax
+  const forgetMs = nowMs - (isMany ? rememberMs / 10 : rememberMs)
   const work: (() => Promise<void>)[] = []
   for (const made of state.decisions.all()) {
     if (made.untold.size > 0) {
       if (made.sinceMs <= dueMs) work.push(() => tell(made, peers))
-    } else if (made.sinceMs < nowMs - rememberMs) {
+    } else if (made.sinceMs < forgetMs) {
       work.push(() => forgetDecision(state.decisions, state.coordinator, made))
     }
   }
