@@ -129,6 +129,7 @@ async function openEngine(
     runtime,
     verifyChecksums: false,
     memoryBytes: division.sealedBytes,
+    onDamaged: (error) => events.problem('an index is damaged and not used', error),
   })
   const dataNode = await startDataNode({
     native,

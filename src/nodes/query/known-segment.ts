@@ -20,7 +20,18 @@ export class KnownSegment {
   /** Names of objects that were compared with their checksums in this process: not again when they come back. */
   readonly verified = new Set<string>()
 
-  constructor(manifest: SegmentManifest, schema: TableSchema) {
+  /**
+   * Index objects that are used before they were compared: after a start the first read does not wait until gigabytes were
+   * read. Bad bytes cannot crash a search, distances come from the data; what suffers until then is recall.
+   */
+  readonly trusted = new Set<string>()
+  /** Names of index objects that are damaged: searched without. */
+  readonly damaged = new Set<string>()
+  /** A manifest of before this process: its objects were not written a moment ago. */
+  readonly isOld: boolean
+
+  constructor(manifest: SegmentManifest, schema: TableSchema, isOld = false) {
+    this.isOld = isOld
     this.segmentId = manifest.segmentId
     this.manifest = manifest
     this.schema = schema

@@ -5,7 +5,8 @@
  * indexes attached. If the manifest moved on meanwhile (an index was built), what is new is loaded too. A newer manifest of a
  * segment that is here: the same, but only what is new is loaded, and readers inside go on with what they have.
  *
- * Index files are compared with their checksums the first time only: an evicted segment comes back by mapping.
+ * Index files are compared with their checksums the first time only: an evicted segment comes back by mapping. Those of before the
+ * start are compared when they are in use already (verify-indexes.ts).
  */
 import type { Native } from '#engine/index/native.js'
 import {
@@ -96,7 +97,7 @@ function attach(
 /** Those of `present` that the manifest still names are taken over. */
 async function loadIndexes(
   { native, loader }: Loading,
-  { verified }: KnownSegment,
+  { verified, trusted, damaged, isOld }: KnownSegment,
   { indexes }: SegmentManifest,
   present: ReadonlyMap<number, LoadedIndex>,
 ): Promise<ReadonlyMap<number, LoadedIndex>> {
@@ -108,9 +109,11 @@ async function loadIndexes(
         loaded.set(indexOid, kept)
         continue
       }
-      const path = await localPath(loader, object)
-      const index = await native.loadHnsw(path, !verified.has(object.name))
-      verified.add(object.name)
+      if (damaged.has(object.name)) continue
+      const isTrusted = verified.has(object.name) || isOld
+      const index = await native.loadHnsw(await localPath(loader, object), !isTrusted)
+      if (isTrusted && !verified.has(object.name)) trusted.add(object.name)
+      else verified.add(object.name)
       loaded.set(indexOid, { attnum, objectName: object.name, index })
     }
     return loaded

@@ -167,6 +167,12 @@ export class LoadedSegment implements ReadableSegment {
     }
   }
 
+  /** @param objectNames of those that are damaged */
+  dropIndexes(objectNames: ReadonlySet<string>): void {
+    const kept = [...this.#indexes].filter(([, { objectName }]) => !objectNames.has(objectName))
+    this.switchIndexes(new Map(kept))
+  }
+
   putSchema(schema: TableSchema): void {
     this.schema = schema
     for (const indexOid of this.#keys.keys()) {

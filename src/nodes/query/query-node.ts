@@ -39,6 +39,7 @@ import { finishLoading, type Loading, loadSegment, switchManifest } from '#nodes
 import type { LoadedSegment, SegmentMemory } from '#nodes/query/loaded-segment.js'
 import { type Pinned, Residency } from '#nodes/query/residency.js'
 import { segmentsWithKeys } from '#nodes/query/segments-with-keys.js'
+import { verifyIndexes } from '#nodes/query/verify-indexes.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface QueryNodeOptions {
@@ -49,6 +50,8 @@ export interface QueryNodeOptions {
   readonly verifyChecksums?: boolean
   /** What segments in memory may take; default: no bound. */
   readonly memoryBytes?: number
+  /** An index file is damaged: its segment is searched without it. */
+  readonly onDamaged?: (error: unknown) => void
 }
 
 export interface LocalQueryNode extends QueryNode {
@@ -69,7 +72,11 @@ export function startQueryNode(options: QueryNodeOptions): LocalQueryNode {
     pause: () => runtime.sleep(0),
     verifyChecksums: options.verifyChecksums ?? true,
   }
-  return new SegmentServer({ native, loader }, options.memoryBytes ?? Number.POSITIVE_INFINITY)
+  return new SegmentServer(
+    { native, loader },
+    options.memoryBytes ?? Number.POSITIVE_INFINITY,
+    options.onDamaged ?? (() => {}),
+  )
 }
 
 class SegmentServer implements LocalQueryNode {
@@ -79,15 +86,23 @@ class SegmentServer implements LocalQueryNode {
   readonly #schemas = new Map<number, TableSchema>()
   readonly #residency: Residency<KnownSegment, LoadedSegment>
   readonly #closing = new Set<Promise<void>>()
+  readonly #onDamaged: (error: unknown) => void
+  /** One file at a time. */
+  readonly #verifying = new Mutex()
   #stopped = false
 
-  constructor(loading: Loading, memoryBytes: number) {
+  constructor(loading: Loading, memoryBytes: number, onDamaged: (error: unknown) => void) {
     this.#loading = loading
+    this.#onDamaged = onDamaged
     this.#residency = new Residency(
       {
         estimate: ({ manifest }) => estimateBytes(manifest),
         load: (known) => loadSegment(loading, known),
-        finish: (known, segment) => finishLoading(loading, known, segment),
+        finish: (known, segment) => {
+          const more = finishLoading(loading, known, segment)
+          if (more === undefined && known.trusted.size > 0) this.#track(this.#verify(known))
+          return more
+        },
         bytes: (segment) => totalBytes(segment.memory()),
         unload: (segment) => {
           segment.evict()
@@ -113,7 +128,7 @@ class SegmentServer implements LocalQueryNode {
         await this.#switch(present, manifest, newest)
         return
       }
-      const known = new KnownSegment(manifest, newest)
+      const known = new KnownSegment(manifest, newest, when === 'when read')
       for (const { rowIds, at } of deletes) known.deletes.add(rowIds, at)
       this.#known.set(segmentId, known)
       try {
@@ -163,6 +178,16 @@ class SegmentServer implements LocalQueryNode {
       if (known === undefined) return
       this.#known.delete(segmentId)
       await this.#retire(known)
+    })
+  }
+
+  async #verify(known: KnownSegment): Promise<void> {
+    await this.#verifying.run(async () => {
+      if (this.#stopped) return
+      await verifyIndexes(this.#loading, known, (error) => {
+        this.#residency.peek(known)?.dropIndexes(known.damaged)
+        this.#onDamaged(error)
+      })
     })
   }
 

@@ -138,6 +138,49 @@ test('a look-up by a rising key brings only the segments that may have it into m
   await node.stop()
 })
 
+test('after a start indexes are used at once and compared later; a damaged one is not used any more', async () => {
+  const [rows] = fc.sample(rowsArbitrary(schema.columns, 60, 1, 60), { numRuns: 1, seed: 5 })
+  if (rows === undefined) throw new Error('no sample')
+  const flushed = await dataNode.flush(
+    nextSegmentId++,
+    schema,
+    sealedRows(rows, schema),
+    backgroundContext,
+  )
+  const manifest = await dataNode.buildIndex(flushed, schema, index, () => {}, backgroundContext)
+  const search = (node: LocalQueryNode) =>
+    answer(node, [manifest.segmentId], 50 as Timestamp, { kind: 'search', k: 5 })
+  const damage: unknown[] = []
+  const open = () =>
+    startQueryNode({
+      native,
+      objects,
+      runtime: systemRuntime,
+      onDamaged: (error) => damage.push(error),
+    })
+  const whole = open()
+  await whole.load(manifest, schema, 'when read')
+  const expected = await search(whole)
+  expect(expected.length).toBe(5)
+  await whole.stop()
+  expect(damage).toEqual([])
+
+  const name = manifest.indexes[0]?.object.name ?? ''
+  const bytes = await objects.get(name)
+  if (bytes === undefined) throw new Error('no index object')
+  // Behind the header of 4096 bytes (docs/formats/hnsw.md), which is always looked at.
+  bytes[4100] = (bytes[4100] ?? 0) ^ 1
+  await objects.put(name, bytes)
+  const harmed = open()
+  await harmed.load(manifest, schema, 'when read')
+  await search(harmed)
+  for (let turn = 0; turn < 2000 && damage.length === 0; turn += 1) await systemRuntime.sleep(1)
+  expect(damage).toMatchObject([{ code: 'XX001' }])
+  expect(harmed.loaded()[0]?.indexBytes).toBe(0)
+  expect(await search(harmed)).toEqual(expected)
+  await harmed.stop()
+})
+
 test('a key that is no number is not looked for again in segments that are known not to have it', async () => {
   const keyed: TableSchema = { ...schema, keys: [{ ...key, attnums: [9] }] }
   const text = (value: string) => new Uint8Array(Buffer.from(value))
