@@ -4,11 +4,14 @@
  */
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
-type SegmentIdentity = Pick<SegmentManifest, 'tableId' | 'incarnation' | 'segmentId'>
+export type SegmentIdentity = Pick<SegmentManifest, 'tableId' | 'incarnation' | 'segmentId'>
+
+/** All objects of segments begin so. */
+export const segmentsPrefix = 'tables/'
 
 /** All objects of the segment begin so. */
 export function segmentPrefix({ tableId, incarnation, segmentId }: SegmentIdentity): string {
-  return `tables/${tableId}/${incarnation}/segments/${segmentId}/`
+  return `${segmentsPrefix}${tableId}/${incarnation}/segments/${segmentId}/`
 }
 
 export function dataName(segment: SegmentIdentity, checksum: string): string {
@@ -25,6 +28,10 @@ export function indexName(segment: SegmentIdentity, indexOid: number, checksum: 
 
 export function manifestName(segment: SegmentIdentity, checksum: string): string {
   return `${segmentPrefix(segment)}manifest-${checksum}.json`
+}
+
+export function isManifestName(name: string): boolean {
+  return name.endsWith('.json')
 }
 
 /** Names of the objects that the manifest keeps alive (the manifest's own copy apart). */

@@ -6,6 +6,7 @@ import type { Context } from '#base/context.js'
 import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
 import type { FinishedGraph } from '#engine/segment/growing-interim.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { SegmentIdentity } from '#engine/segment/object-names.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 
 export interface DataNode {
@@ -49,5 +50,11 @@ export interface DataNode {
     manifest: SegmentManifest,
     context: Context,
   ): Promise<{ readonly rowIds: Float64Array; readonly deleted: Float64Array }>
+  /** Names of the objects of all segments, for the collector. */
+  listObjects(context: Context): AsyncIterable<string>
+  /** Idempotent. The caller knows that nobody needs them (OBJ-1). */
+  removeObjects(names: readonly string[], context: Context): Promise<void>
+  /** All objects of the segment. */
+  removeSegment(segment: SegmentIdentity, context: Context): Promise<void>
   stop(): Promise<void>
 }

@@ -5,6 +5,7 @@ import type { Runtime } from '#base/runtime.js'
 import type { Native } from '#engine/index/native.js'
 import { loadDeletes, type SegmentLoader } from '#engine/segment/load-sealed.js'
 import { buildIndex } from '#nodes/data/build-index.js'
+import { listSegmentObjects, removeObjects, removeSegment } from '#nodes/data/collect-objects.js'
 import { compact } from '#nodes/data/compact.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import { flush } from '#nodes/data/flush.js'
@@ -57,6 +58,9 @@ export async function startDataNode(options: DataNodeOptions): Promise<DataNode>
       inside(() => compact(jobs, segmentId, schema, inputs, context)),
     writeDeletes: (manifest, deletes, context) =>
       inside(() => writeDeletes(jobs, manifest, deletes, context)),
+    listObjects: (context) => listSegmentObjects(objects, context),
+    removeObjects: (names, context) => inside(() => removeObjects(objects, names, context)),
+    removeSegment: (segment, context) => inside(() => removeSegment(objects, segment, context)),
     readDeletes: (manifest) => inside(() => loadDeletes(loader, manifest)),
     stop: () => gate.close(),
   }

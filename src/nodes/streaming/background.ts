@@ -1,12 +1,13 @@
 /**
  * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges, a
- * third extends the graphs of growing segments.
+ * third extends the graphs of growing segments, a fourth removes objects that nobody needs.
  * A failing step is tried again, later and later; the next success forgets it.
  */
 import { backgroundContext, type Context } from '#base/context.js'
 import { buildOne, lacksIndex } from '#nodes/streaming/build-index.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { sealDue, truncateLog } from '#nodes/streaming/checkpoint.js'
+import { collect } from '#nodes/streaming/collect.js'
 import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
@@ -41,6 +42,10 @@ export function startBackground(
     ),
     repeat(state, context, onError, async () => {
       await improve(state, context)
+      return undefined
+    }),
+    repeat(state, context, onError, async () => {
+      await collect(state, context)
       return undefined
     }),
     repeat(state, context, onError, async () =>

@@ -10,6 +10,7 @@
 import { backgroundContext } from '#base/context.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { releaseSegments } from '#nodes/streaming/collect.js'
 import { saveDdl } from '#nodes/streaming/ddl-settings.js'
 import { decisionsPosition, saveDecisions } from '#nodes/streaming/decisions.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
@@ -61,9 +62,10 @@ export async function strikeTruncated(state: StreamingState, channel: Channel): 
     channel.switchView(
       growing,
       sealed.filter((entry) => !gone.includes(entry)),
-      () => {
-        for (const segmentId of remove) state.queryNode.release(segmentId).catch(() => {})
-      },
+      releaseSegments(
+        state,
+        gone.map(({ manifest }) => manifest),
+      ),
     )
   })
 }

@@ -15,6 +15,7 @@ import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { collectReleased, releaseSegments } from '#nodes/streaming/collect.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { isTruncated } from '#nodes/streaming/needed-position.js'
@@ -40,6 +41,7 @@ export async function compact(
       }
     })
   }
+  await collectReleased(state, context)
 }
 
 /** Inside state.building. @param inputs neighbours by row id, with no growing segment between */
@@ -131,9 +133,8 @@ async function replace(
   const others = sealed.filter((candidate) => !inputs.includes(candidate))
   const next = entry === undefined ? others : [...others, entry]
   next.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
-  channel.switchView(growing, next, () => {
-    for (const { segmentId } of inputs) state.queryNode.release(segmentId).catch(() => {})
-  })
+  const gone = inputs.map((input) => input.manifest)
+  channel.switchView(growing, next, releaseSegments(state, gone))
 }
 
 /** Truncated or dropped meanwhile: what was merged is garbage. */

@@ -22,6 +22,7 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { releaseSegment } from '#nodes/streaming/collect.js'
 import { neededPosition } from '#nodes/streaming/needed-position.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { checkUsable, horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
@@ -198,8 +199,8 @@ function dropGrowing(channel: Channel, segment: GrowingSegment): void {
 }
 
 /** The table was dropped while its segment was being recorded. */
-async function forget(state: StreamingState, { segmentId }: SegmentManifest): Promise<void> {
-  const change = { add: [], remove: [segmentId], checkpoints: new Map<string, number>() }
-  await state.coordinator.switchSegments(change)
-  await state.queryNode.release(segmentId)
+async function forget(state: StreamingState, manifest: SegmentManifest): Promise<void> {
+  const remove = [manifest.segmentId]
+  await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
+  await releaseSegment(state, manifest)
 }

@@ -24,6 +24,11 @@ export interface StreamingLimits {
    * come to its decision, and readers wait meanwhile.
    */
   readonly undecidedMs: number
+  /**
+   * An object that no manifest names is removed when it was seen so for so long: longer than any job takes from its first object
+   * to its manifest.
+   */
+  readonly orphanGraceMs: number
   /** A growing segment gets a graph per vector index from this size of its vectors on: scanning less takes under a millisecond. */
   readonly interimBytesMin: number
   /** Between looks at what growing segments' graphs lack, while rows come in. */
@@ -42,6 +47,8 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentCountMax: 8,
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
+  undecidedMs: 1000,
+  orphanGraceMs: 6 * 3_600_000,
   interimBytesMin: 6 * mebibyte,
   interimIntervalMs: 25,
   undecidedMs: 2000,

@@ -13,6 +13,7 @@ import { aggregate } from '#nodes/streaming/aggregate.js'
 import { extendInterims, improve, seal, startBackground } from '#nodes/streaming/background.js'
 import { buildIndex } from '#nodes/streaming/build-index.js'
 import { saveAllDeletes, truncateLog } from '#nodes/streaming/checkpoint.js'
+import { collect } from '#nodes/streaming/collect.js'
 import { commit } from '#nodes/streaming/commit.js'
 import { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { compact } from '#nodes/streaming/compact.js'
@@ -23,6 +24,7 @@ import { Decisions } from '#nodes/streaming/decisions.js'
 import { findConflict } from '#nodes/streaming/find-conflict.js'
 import { finish } from '#nodes/streaming/finish.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
+import { Garbage } from '#nodes/streaming/garbage.js'
 import { memoryHolder } from '#nodes/streaming/growing-memory.js'
 import { Hurry } from '#nodes/streaming/hurry.js'
 import { defaultStreamingLimits, type StreamingLimits } from '#nodes/streaming/limits.js'
@@ -146,6 +148,7 @@ export async function openStreamingNode(
     async runBackground() {
       await seal(state, wal, logChannel)
       await extendInterims(state)
+      await collect(state)
       await improve(state)
       await settleTransactions(state, peers, backgroundContext)
     },
@@ -217,6 +220,7 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     tables: new Map(),
     stages: new Map(),
     segmentIds: new SegmentIds(coordinator),
+    garbage: new Garbage(),
     references: new RecentReferences(),
     transactions: new Transactions(),
     decisions: new Decisions(logChannel, term),

@@ -13,6 +13,7 @@ import { Channel, type Table } from '#nodes/streaming/channel.js'
 import type { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { Decisions } from '#nodes/streaming/decisions.js'
+import type { Garbage } from '#nodes/streaming/garbage.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
@@ -44,6 +45,7 @@ export interface StreamingState {
   /** Open ones: neither committed nor given up. */
   readonly stages: Map<number, Stage>
   readonly segmentIds: SegmentIds
+  readonly garbage: Garbage
   readonly references: RecentReferences
   /** Over several log channels. */
   readonly transactions: Transactions

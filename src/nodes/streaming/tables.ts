@@ -4,6 +4,7 @@ import { invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import { releaseSegments } from '#nodes/streaming/collect.js'
 import { checkUsable, createTable, type StreamingState } from '#nodes/streaming/state.js'
 import { forgetTable, saveTable } from '#nodes/streaming/table-settings.js'
 import { verifyUnique } from '#nodes/streaming/verify-unique.js'
@@ -86,7 +87,10 @@ export function dropTable(state: StreamingState, tableId: number): Promise<void>
       remove.push(...sealed.map(({ segmentId }) => segmentId))
       channel.switchView([], [], () => {
         for (const segment of growing) segment.close()
-        for (const { segmentId } of sealed) state.queryNode.release(segmentId).catch(() => {})
+        releaseSegments(
+          state,
+          sealed.map(({ manifest }) => manifest),
+        )()
       })
     }
     // Crash before this: recovery strikes segments of unknown tables.
