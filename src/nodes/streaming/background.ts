@@ -11,7 +11,7 @@ import { collect } from '#nodes/streaming/collect.js'
 import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
-import { allChannels, type StreamingState } from '#nodes/streaming/state.js'
+import { allChannels, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 const backoffMsMax = 30_000
@@ -135,7 +135,13 @@ async function improveChannel(
 ): Promise<boolean> {
   const schema = state.tables.get(channel.tableId)?.schema
   if (schema === undefined) return false
-  const [group] = groupsToCompact(channel.view, schema, state.limits, 'background')
+  const [group] = groupsToCompact(
+    channel.view,
+    schema,
+    state.limits,
+    'background',
+    horizonOf(state),
+  )
   if (group !== undefined) {
     await compactGroup(state, channel, group, context)
     return true

@@ -36,7 +36,13 @@ export async function compact(
     await flushClosed(state, channel, context)
     await state.building.run(async () => {
       const { schema } = tableOf(state, tableId)
-      for (const group of groupsToCompact(channel.view, schema, state.limits, 'all')) {
+      for (const group of groupsToCompact(
+        channel.view,
+        schema,
+        state.limits,
+        'all',
+        horizonOf(state),
+      )) {
         await compactGroup(state, channel, group, context)
       }
     })

@@ -13,6 +13,13 @@ export class SealedDeletes {
     return this.#deleted.size
   }
 
+  /** Rows deleted at or before. */
+  countUntil(at: Timestamp): number {
+    let count = 0
+    for (const deletedAt of this.#deleted.values()) if (deletedAt <= at) count += 1
+    return count
+  }
+
   has(rowId: number): boolean {
     return this.#deleted.has(rowId)
   }
