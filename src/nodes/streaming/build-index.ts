@@ -9,13 +9,14 @@ import { checkUsable, type StreamingState, tableOf } from '#nodes/streaming/stat
 import { switchIndexes } from '#nodes/streaming/switch-manifest.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
-/** CREATE INDEX. Rows of a COPY that is open are indexed in the background, after it has ended. @throws 42704 */
+/** CREATE INDEX, REINDEX. Rows of a COPY that is open are indexed in the background, after it has ended. @throws 42704 */
 export async function buildIndex(
   state: StreamingState,
   tableId: number,
   indexOid: number,
   onProgress: (done: number, total: number) => void,
   context: Context,
+  which: 'missing' | 'all' = 'missing',
 ): Promise<void> {
   const { channels } = tableOf(state, tableId)
   for (const channel of channels) {
@@ -33,7 +34,9 @@ export async function buildIndex(
     }
     const wanted = channels.flatMap((channel) =>
       channel.view.sealed
-        .filter((entry) => lacksIndex(entry, schema, index))
+        .filter((entry) =>
+          which === 'all' ? isCurrent(entry, schema) : lacksIndex(entry, schema, index),
+        )
         .map((entry) => ({ channel, entry })),
     )
     const total = wanted.reduce((sum, { entry }) => sum + entry.manifest.rowCount, 0)
@@ -53,8 +56,12 @@ export function lacksIndex(
   schema: TableSchema,
   index: VectorIndexSchema,
 ): boolean {
-  if (isTruncated(entry) || entry.manifest.incarnation !== schema.incarnation) return false
+  if (!isCurrent(entry, schema)) return false
   return entry.manifest.indexes.every(({ indexOid }) => indexOid !== index.indexOid)
+}
+
+function isCurrent(entry: SealedEntry, schema: TableSchema): boolean {
+  return !isTruncated(entry) && entry.manifest.incarnation === schema.incarnation
 }
 
 /** Inside state.building. */

@@ -166,6 +166,8 @@ export interface StreamingNode {
     indexOid: number,
     onProgress: (done: number, total: number) => void,
     context: Context,
+    /** 'all' (REINDEX): also where there is one; default: where it is missing. Searches use the old one until the new one is there. */
+    which?: 'missing' | 'all',
   ): Promise<void>
   /** Merges all sealed segments of the table into few, without deleted rows, and rebuilds indexes (VACUUM FULL). */
   compact(tableId: number, context: Context): Promise<void>

@@ -319,6 +319,12 @@ describe('sealed segments', () => {
     const statistics = await world.node.statistics(tableId)
     expect(statistics.segments).toMatchObject([{ stage: 'indexed', rowCount: 300 }])
     expect(statistics.indexBytes.get(vectorIndexOid)).toBeGreaterThan(0)
+    // REINDEX does it again, CREATE INDEX would not.
+    progress.length = 0
+    await world.node.buildIndex(tableId, vectorIndexOid, onProgress, context)
+    expect(progress.at(-1)).toBe(0)
+    await world.node.buildIndex(tableId, vectorIndexOid, onProgress, context, 'all')
+    expect(progress.at(-1)).toBe(300)
     await reopen()
     expect((await world.node.statistics(tableId)).segments).toMatchObject([{ stage: 'indexed' }])
     expect(await world.nearest(vectorOf(17), 1)).toEqual([17])

@@ -309,8 +309,8 @@ function upkeep(
         }
         if (tableId === undefined) await truncateLog(state, wal, logChannel)
       }),
-    buildIndex: (tableId, indexOid, onProgress, context) =>
-      inside(state, gate, () => buildIndex(state, tableId, indexOid, onProgress, context)),
+    buildIndex: (tableId, indexOid, onProgress, context, which) =>
+      inside(state, gate, () => buildIndex(state, tableId, indexOid, onProgress, context, which)),
     compact: (tableId, context) => inside(state, gate, () => compact(state, tableId, context)),
   }
 }

@@ -91,8 +91,8 @@ export async function openReopeningStreamingNode(
     },
     aggregate: async (fragment, context) => node().aggregate(fragment, context),
     flush: async (tableId, context) => node().flush(tableId, context),
-    buildIndex: async (tableId, indexOid, onProgress, context) =>
-      node().buildIndex(tableId, indexOid, onProgress, context),
+    buildIndex: async (tableId, indexOid, onProgress, context, which) =>
+      node().buildIndex(tableId, indexOid, onProgress, context, which),
     compact: async (tableId, context) => node().compact(tableId, context),
     statistics: async (tableId) => node().statistics(tableId),
     async stop() {

@@ -166,7 +166,7 @@ function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Up
   }
   return {
     flush: (tableId, context) => onEach(tableId, context, (node) => node.flush(tableId, context)),
-    buildIndex(tableId, indexOid, onProgress, context) {
+    buildIndex(tableId, indexOid, onProgress, context, which) {
       const done: number[] = []
       const total: number[] = []
       return onEach(tableId, context, (node, i) =>
@@ -179,6 +179,7 @@ function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Up
             onProgress(sum(done), sum(total))
           },
           context,
+          which,
         ),
       )
     },

@@ -59,6 +59,7 @@ export async function reindex(execution: Execution): Promise<Result> {
           index.indexOid,
           (done, total) => progress.update(done, total),
           execution.context,
+          'all',
         )
       } finally {
         progress.end()
