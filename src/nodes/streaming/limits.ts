@@ -47,7 +47,6 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentCountMax: 8,
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
-  undecidedMs: 1000,
   orphanGraceMs: 6 * 3_600_000,
   interimBytesMin: 6 * mebibyte,
   interimIntervalMs: 25,
