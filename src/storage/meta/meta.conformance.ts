@@ -1,7 +1,9 @@
 /** What every meta store must do; run by each adapter's tests. */
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '#base/errors.js'
+import { metaKeyBytesMax, metaValueBytesMax } from '#base/limits.js'
 import type { MetaOperation, MetaOutcome, MetaStore } from '#storage/meta/meta.js'
 
 export interface MetaUnderTest {
@@ -10,6 +12,10 @@ export interface MetaUnderTest {
   readonly leasesEnd?: boolean
   /** Closes the store and opens it again with what is durable. */
   reopen(): Promise<MetaStore>
+  /** The lease ends, because nobody prolongs it or because its holder is gone. @returns the store after it */
+  endLease(lease: string): Promise<MetaStore>
+  /** The same store as another process sees it, at the same time; absent where there is one process only. */
+  readonly another?: () => MetaStore
   cleanup(): Promise<void>
 }
 
@@ -43,6 +49,9 @@ export function metaConformance(name: string, open: () => Promise<MetaUnderTest>
     writing(scenario)
     deciding(scenario)
     listing(scenario)
+    bounding(scenario)
+    leasing(scenario)
+    seeingWhole(scenario)
     watching(scenario)
     leasing(scenario)
     closing(scenario)
@@ -101,6 +110,90 @@ function writing(scenario: Scenario): void {
       await expect(meta.write([], operations)).rejects.toBeInstanceOf(StoreError)
     }
     expect(await meta.list('')).toEqual([])
+  })
+}
+
+function bounding(scenario: Scenario): void {
+  scenario('keys and values are taken up to their bounds', async ({ meta, reopen }) => {
+    const key = 'k'.repeat(metaKeyBytesMax)
+    const value = new Uint8Array(metaValueBytesMax).fill(7)
+    await meta.write([], [{ kind: 'put', key, value }])
+    expect(Buffer.compare((await meta.get(key))?.value ?? text(''), value)).toBe(0)
+    const again = await reopen()
+    expect(Buffer.compare((await again.get(key))?.value ?? text(''), value)).toBe(0)
+    for (const refused of [
+      { kind: 'put' as const, key, value: new Uint8Array(metaValueBytesMax + 1) },
+      put(`${key}k`, ''),
+    ]) {
+      await expect(again.write([], [refused])).rejects.toMatchObject({ outcome: 'determinate' })
+    }
+    // Bytes count, not characters.
+    await expect(again.get('ä'.repeat(metaKeyBytesMax))).resolves.toBeUndefined()
+    expect(await again.list('')).toHaveLength(1)
+  })
+}
+
+function leasing(scenario: Scenario): void {
+  scenario('what is put with a lease goes with it, and nothing else', async (under) => {
+    const { meta } = under
+    await meta.write([], [
+      { ...put('leased', '1'), lease: 'a' },
+      { ...put('taken over', '1'), lease: 'a' },
+      put('plain', '1'),
+    ] as MetaOperation[])
+    // Put again without a lease: it stays. With one: it goes.
+    const revision = revisionOf(
+      await meta.write(
+        [],
+        [put('taken over', '2'), { ...put('plain', '2'), lease: 'a' } as MetaOperation],
+      ),
+    )
+    const after = await under.endLease('a')
+    expect((await after.list('')).map(({ key }) => key)).toEqual(['taken over'])
+    // Its going is a change like another: revisions went on.
+    const next = revisionOf(
+      await after.write([{ key: 'leased', revision: 0 }], [put('leased', '3')]),
+    )
+    expect(next).toBeGreaterThan(revision)
+  })
+}
+
+function seeingWhole(scenario: Scenario): void {
+  scenario('META-2: nobody sees half of a write', async ({ meta, another }) => {
+    const reader = another?.() ?? meta
+    let isDone = false
+    const ended = (async () => {
+      for (let n = 0; n < 60; n += 1)
+        await meta.write([], [put('pair/a', `${n}`), put('pair/b', `${n}`)])
+    })().finally(() => {
+      isDone = true
+    })
+    while (!isDone) {
+      // The writer's turn: a store may answer without leaving this one.
+      await setImmediate()
+      const [a, b] = await reader.list('pair/')
+      expect(a?.value).toEqual(b?.value)
+      expect(a?.revision).toBe(b?.revision)
+    }
+    await ended
+  })
+
+  scenario('what is acknowledged here is seen elsewhere at once', async ({ meta, another }) => {
+    if (another === undefined) return
+    const other = another()
+    const abort = new AbortController()
+    const changes = other.watch('n', abort.signal)
+    for (let n = 0; n < 20; n += 1) {
+      const [writer, reader] = n % 2 === 0 ? [meta, other] : [other, meta]
+      const revision = revisionOf(await writer.write([], [put('n', `${n}`)]))
+      expect(await reader.get('n')).toEqual({ key: 'n', value: text(`${n}`), revision })
+    }
+    const seen: string[] = []
+    for await (const change of changes) {
+      if ('value' in change) seen.push(Buffer.from(change.value).toString())
+      if (seen.length === 20) abort.abort()
+    }
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`))
   })
 }
 
@@ -212,6 +305,22 @@ function watching(scenario: Scenario): void {
     },
   )
 
+  scenario('a slow watcher misses nothing, and holds nobody up', async ({ meta }) => {
+    const abort = new AbortController()
+    const [slow, quick] = [meta.watch('s/', abort.signal), meta.watch('s/', abort.signal)]
+    const names = Array.from({ length: 300 }, (_, n) => `s/${String(n).padStart(3, '0')}`)
+    for (const name of names) await meta.write([], [put(name, '')])
+    for (const changes of [quick, slow]) {
+      const seen: string[] = []
+      for await (const change of changes) {
+        seen.push(change.key)
+        if (seen.length === names.length) break
+      }
+      expect(seen).toEqual(names)
+    }
+    abort.abort()
+  })
+
   scenario('an aborted watch ends, also while it waits', async ({ meta }) => {
     const abort = new AbortController()
     const iterator = meta.watch('', abort.signal)[Symbol.asyncIterator]()
@@ -288,6 +397,7 @@ function closing(scenario: Scenario): void {
     await meta.close()
     expect((await watched).done).toBe(true)
     await expect(meta.get('a')).rejects.toBeInstanceOf(StoreError)
+    await expect(meta.list('')).rejects.toBeInstanceOf(StoreError)
     await expect(meta.write([], [put('a', '1')])).rejects.toBeInstanceOf(StoreError)
   })
 }

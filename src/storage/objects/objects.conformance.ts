@@ -1,6 +1,7 @@
 /** What every object store must do; run by each adapter's tests. */
-import { readFile, writeFile } from 'node:fs/promises'
+import { open as openFile, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '#base/errors.js'
@@ -10,6 +11,8 @@ export interface ObjectsUnderTest {
   readonly objects: ObjectStore
   /** Closes the store and opens it again with what is durable. */
   reopen(): Promise<ObjectStore>
+  /** The same store as another process sees it, at the same time; absent where there is one process only. */
+  readonly another?: () => ObjectStore
   /** Where the test may write files for putFile. */
   readonly filesDirectory: string
   cleanup(): Promise<void>
@@ -42,6 +45,8 @@ export function objectsConformance(name: string, open: () => Promise<ObjectsUnde
     naming(scenario)
     listing(scenario)
     racing(scenario)
+    holding(scenario)
+    closing(scenario)
   })
 }
 
@@ -121,6 +126,112 @@ function getting(scenario: Scenario): void {
   })
 }
 
+function holding(scenario: Scenario): void {
+  scenario('what is got is a copy', async ({ objects }) => {
+    await objects.put('a', text('stays'))
+    for (const read of [() => objects.get('a'), () => objects.getRange('a', 0, 5)]) {
+      const got = await read()
+      got?.fill(0)
+      expect(await objects.get('a')).toEqual(text('stays'))
+    }
+  })
+
+  scenario(
+    'who has the local file open keeps its bytes when the object is replaced or deleted',
+    async ({ objects }) => {
+      await objects.put('a/b', text('first'))
+      const path = await objects.localPath('a/b')
+      const handle = await openFile(path ?? '')
+      try {
+        await objects.put('a/b', text('second, and longer'))
+        expect((await handle.readFile()).toString()).toBe('first')
+        const later = await objects.localPath('a/b')
+        expect(await readFile(later ?? '', 'utf8')).toBe('second, and longer')
+        await objects.delete('a/b')
+        expect(await objects.localPath('a/b')).toBeUndefined()
+        const { buffer } = await handle.read(Buffer.alloc(5), 0, 5, 0)
+        expect(buffer.toString()).toBe('first')
+      } finally {
+        await handle.close()
+      }
+    },
+  )
+
+  scenario('a big object, and any range of it', async ({ objects, reopen, filesDirectory }) => {
+    const big = new Uint8Array(9_000_000)
+    for (let i = 0; i < big.length; i += 1) big[i] = (i * 2_654_435_761) >>> 24
+    const path = join(filesDirectory, 'big')
+    await writeFile(path, big)
+    await objects.putFile('big/file', path)
+    await objects.put('big/bytes', big)
+    const again = await reopen()
+    for (const name of ['big/bytes', 'big/file']) {
+      expect(Buffer.compare((await again.get(name)) ?? text(''), big)).toBe(0)
+      const range = await again.getRange(name, 8_999_990, 100)
+      expect(range).toEqual(big.slice(8_999_990))
+    }
+    expect((await listAll(again, 'big/')).map(({ size }) => size)).toEqual([big.length, big.length])
+  })
+
+  scenario('a list names what is there from its beginning to its end', async ({ objects }) => {
+    const stays = Array.from({ length: 40 }, (_, n) => `s/${n % 4}/${String(n).padStart(2, '0')}`)
+    for (const name of stays) await objects.put(name, text(name))
+    let isDone = false
+    const changing = (async () => {
+      for (let n = 0; !isDone; n += 1) {
+        await setImmediate()
+        const name = `s/${n % 5}/x${n % 7}`
+        await objects.put(name, text('x'))
+        await objects.delete(name)
+      }
+    })()
+    try {
+      for (let round = 0; round < 15; round += 1) {
+        const names = (await listAll(objects, 's/')).map(({ name }) => name)
+        expect(names).toEqual([...new Set(names)])
+        expect(names.filter((name) => !name.includes('x')).sort()).toEqual([...stays].sort())
+      }
+    } finally {
+      isDone = true
+      await changing
+    }
+  })
+
+  scenario('what is acknowledged here is seen elsewhere at once', async ({ objects, another }) => {
+    if (another === undefined) return
+    const other = another()
+    await objects.put('a', text('1'))
+    expect(await other.get('a')).toEqual(text('1'))
+    expect(await other.put('a', text('2'), { ifAbsent: true })).toBe('exists')
+    await other.delete('a')
+    expect(await objects.get('a')).toBeUndefined()
+    expect(await listAll(objects, '')).toEqual([])
+  })
+}
+
+function closing(scenario: Scenario): void {
+  scenario('a file that is not there is a failure that did nothing', async (under) => {
+    const { objects, filesDirectory } = under
+    await objects.put('a', text('before'))
+    const failed = objects.putFile('a', join(filesDirectory, 'missing'))
+    await expect(failed).rejects.toMatchObject({ outcome: 'determinate' })
+    expect(await objects.get('a')).toEqual(text('before'))
+  })
+
+  scenario('closed means closed; what was under way is done', async ({ objects, reopen }) => {
+    const last = objects.put('last', text('x'))
+    await objects.close()
+    const [settled] = await Promise.allSettled([last])
+    const isClosed = { outcome: 'determinate' }
+    await expect(objects.put('a', text('x'))).rejects.toMatchObject(isClosed)
+    await expect(objects.delete('a')).rejects.toMatchObject(isClosed)
+    await expect(objects.get('last')).rejects.toMatchObject(isClosed)
+    await expect(listAll(objects, '')).rejects.toMatchObject(isClosed)
+    const found = await (await reopen()).get('last')
+    expect(found !== undefined).toBe(settled?.status === 'fulfilled')
+  })
+}
+
 function naming(scenario: Scenario): void {
   scenario('OBJ-3: names that lead elsewhere are refused', async ({ objects }) => {
     const refused = [
@@ -140,6 +251,8 @@ function naming(scenario: Scenario): void {
       await expect(objects.put(name, text('x')), name).rejects.toBeInstanceOf(StoreError)
       await expect(objects.get(name), name).rejects.toBeInstanceOf(StoreError)
       await expect(objects.delete(name), name).rejects.toBeInstanceOf(StoreError)
+      await expect(objects.getRange(name, 0, 1), name).rejects.toBeInstanceOf(StoreError)
+      await expect(objects.localPath(name), name).rejects.toBeInstanceOf(StoreError)
     }
     expect(await listAll(objects, '')).toEqual([])
     expect(await listAll(objects, '../')).toEqual([])

@@ -1,4 +1,5 @@
 /** What every log must do; run by each adapter's tests. */
+import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { StoreError } from '#base/errors.js'
@@ -9,6 +10,8 @@ export interface WalUnderTest {
   readonly wal: Wal
   /** Closes the log and opens it again with what is durable. */
   reopen(): Promise<Wal>
+  /** The same log as another process sees it, at the same time; absent where there is one process only. */
+  readonly another?: () => Wal
   cleanup(): Promise<void>
 }
 
@@ -53,6 +56,8 @@ export function walConformance(name: string, open: () => Promise<WalUnderTest>):
     appending(scenario)
     reading(scenario)
     fencing(scenario)
+    fencingElsewhere(scenario)
+    readingBeside(scenario)
     surviving(scenario)
     truncating(scenario)
     separating(scenario)
@@ -192,6 +197,94 @@ function fencing(scenario: Scenario): void {
       expect((await readAllRecords(wal)).length).toBe(seen + 1)
     },
   )
+}
+
+function fencingElsewhere(scenario: Scenario): void {
+  scenario('WAL-3: of many writers opened at once one may append', async ({ wal, another }) => {
+    const handles = another === undefined ? [wal] : [wal, another(), another()]
+    const writers = await Promise.all(
+      Array.from({ length: 12 }, (_, n) =>
+        (handles[n % handles.length] ?? wal).openWriter(channel),
+      ),
+    )
+    expect(new Set(writers.map(({ term }) => term)).size).toBe(writers.length)
+    const newest = Math.max(...writers.map(({ term }) => term))
+    const attempts = await Promise.allSettled(
+      writers.map((writer) => writer.append([bytes(writer.term)])),
+    )
+    const succeeded = writers.filter((_, n) => attempts[n]?.status === 'fulfilled')
+    expect(succeeded.map(({ term }) => term)).toEqual([newest])
+    expect(payloadsOf(await readAllRecords(wal))).toEqual([[newest]])
+  })
+
+  scenario('a term is never given twice, also when nothing was appended', async (under) => {
+    const terms = [(await under.wal.openWriter(channel)).term]
+    for (let round = 0; round < 3; round += 1) {
+      const reopened = await under.reopen()
+      terms.push((await reopened.openWriter(channel)).term)
+      terms.push((await reopened.openWriter(channel)).term)
+    }
+    expect(terms).toEqual([...new Set(terms)].sort((a, b) => a - b))
+  })
+
+  scenario('a writer elsewhere fences, and is read from here', async ({ wal, another }) => {
+    if (another === undefined) return
+    const old = await wal.openWriter(channel)
+    await old.append([bytes(1)])
+    const elsewhere = another()
+    const current = await elsewhere.openWriter(channel)
+    await expectDeterminate(old.append([bytes(2)]))
+    await current.append([bytes(3)])
+    expect(payloadsOf(await readAllRecords(wal))).toEqual([[1], [3]])
+    expect(await wal.endPosition(channel)).toBe(await elsewhere.endPosition(channel))
+  })
+}
+
+function readingBeside(scenario: Scenario): void {
+  scenario(
+    'a reader beside a writer sees a growing prefix, whole appends, and nothing that is lost later',
+    async ({ wal, reopen }) => {
+      const writer = await wal.openWriter(channel)
+      let isDone = false
+      const writing = (async () => {
+        for (let n = 0; n < 60; n += 1)
+          await writer.append([bytes(n, 0), patterned(20_000, n), bytes(n, 1)])
+      })()
+      const ended = writing.finally(() => {
+        isDone = true
+      })
+      let seen: readonly LogPosition[] = []
+      while (!isDone) {
+        // The writer's turn: a log may answer without leaving this one.
+        await setImmediate()
+        const acknowledged = await wal.endPosition(channel)
+        const positions = positionsOf(await readAllRecords(wal))
+        expect(positions.length % 3).toBe(0)
+        expect(positions.slice(0, seen.length)).toEqual(seen)
+        expect(positions.at(-1) ?? -1).toBeGreaterThanOrEqual(acknowledged - 1)
+        seen = positions
+      }
+      await ended
+      const after = positionsOf(await readAllRecords(await reopen()))
+      expect(after.slice(0, seen.length)).toEqual(seen)
+      expect(after).toHaveLength(180)
+    },
+  )
+
+  scenario('truncating under a reader takes nothing from it that is kept', async ({ wal }) => {
+    const writer = await wal.openWriter(channel)
+    const positions: LogPosition[] = []
+    for (let n = 0; n < 6; n += 1)
+      positions.push(...(await writer.append([patterned(3_000_000, n)])))
+    const before = positions[4] ?? 0
+    const read: LogPosition[] = []
+    for await (const batch of wal.read(channel, 0)) {
+      if (read.length === 0) await wal.truncate(channel, before)
+      read.push(...positionsOf(batch))
+    }
+    expect(read.filter((position) => position >= before)).toEqual(positions.slice(4))
+    expect(positionsOf(await readAllRecords(wal))).toEqual(positions.slice(4))
+  })
 }
 
 function surviving(scenario: Scenario): void {

@@ -6,13 +6,16 @@ import { scratchDirectory } from '#storage/scratch.conformance.js'
 metaConformance('the embedded meta store', async () => {
   const scratch = await scratchDirectory()
   let meta = await openEmbeddedMeta(scratch.path)
+  const reopen = async () => {
+    await meta.close()
+    meta = await openEmbeddedMeta(scratch.path)
+    return meta
+  }
   return {
     meta,
-    reopen: async () => {
-      await meta.close()
-      meta = await openEmbeddedMeta(scratch.path)
-      return meta
-    },
+    reopen,
+    // One process: its leases live as long as it does.
+    endLease: reopen,
     cleanup: async () => {
       await meta.close()
       await scratch.remove()

@@ -104,17 +104,15 @@ class DirectoryObjects implements ObjectStore {
     await rm(source, { force: true })
   }
 
-  async get(name: string): Promise<Uint8Array | undefined> {
-    const path = this.#path(name)
-    return await ifThere(name, async () => {
+  get(name: string): Promise<Uint8Array | undefined> {
+    return this.#read(name, async (path) => {
       const bytes = await readFile(path)
       return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
     })
   }
 
-  async getRange(name: string, offset: number, length: number): Promise<Uint8Array | undefined> {
-    const path = this.#path(name)
-    return await ifThere(name, async () => {
+  getRange(name: string, offset: number, length: number): Promise<Uint8Array | undefined> {
+    return this.#read(name, async (path) => {
       const handle = await open(path, 'r')
       try {
         const { size } = await handle.stat()
@@ -128,15 +126,13 @@ class DirectoryObjects implements ObjectStore {
     })
   }
 
-  async localPath(name: string): Promise<string | undefined> {
-    const path = this.#path(name)
-    return await ifThere(name, async () => {
-      return (await stat(path)).isFile() ? path : undefined
-    })
+  localPath(name: string): Promise<string | undefined> {
+    return this.#read(name, async (path) => ((await stat(path)).isFile() ? path : undefined))
   }
 
-  list(prefix: string): AsyncIterable<{ readonly name: string; readonly size: number }> {
-    return listObjectFiles(this.#root, prefix)
+  async *list(prefix: string): AsyncIterable<{ readonly name: string; readonly size: number }> {
+    await this.#inside(async () => {})
+    yield* listObjectFiles(this.#root, prefix)
   }
 
   delete(name: string): Promise<void> {
@@ -205,6 +201,11 @@ class DirectoryObjects implements ObjectStore {
       }
       this.#durable.delete(at)
     }
+  }
+
+  /** undefined when there is no such object. */
+  #read<T>(name: string, read: (path: string) => Promise<T>): Promise<T | undefined> {
+    return this.#inside(() => ifThere(name, () => read(this.#path(name))))
   }
 
   #path(name: string): string {

@@ -24,6 +24,7 @@ objectsConformance('the object store in memory', async () => {
       objects = new MemoryObjects(disk, options)
       return objects
     },
+    another: () => new MemoryObjects(disk, { runtime }),
     cleanup: () => scratch.remove(),
   }
 })

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { StoreError } from '#base/errors.js'
 import { compareBytes } from '#storage/byte-order.js'
 import { FaultyPath, type MemoryStoreOptions, noFaults } from '#storage/faults.js'
+import { ioError } from '#storage/io-error.js'
 import { checkObjectName } from '#storage/objects/object-name.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 
@@ -41,8 +42,13 @@ export class MemoryObjects implements ObjectStore {
 
   async putFile(name: string, path: string): Promise<void> {
     checkObjectName(name)
-    const bytes = new Uint8Array(await readFile(path))
-    await this.#path.write('objects.putFile', name, () => this.#disk.objects.set(name, bytes))
+    this.#path.checkOpen()
+    const bytes = await readFile(path).catch((error: unknown) => {
+      throw ioError('determinate', `could not read file "${path}"`, error)
+    })
+    await this.#path.write('objects.putFile', name, () =>
+      this.#disk.objects.set(name, new Uint8Array(bytes)),
+    )
     await rm(path, { force: true })
   }
 

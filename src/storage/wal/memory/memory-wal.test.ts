@@ -16,6 +16,7 @@ walConformance('the log in memory', async () => {
       wal = new MemoryWal(disk, { runtime })
       return wal
     },
+    another: () => new MemoryWal(disk, { runtime }),
     cleanup: () => wal.close(),
   }
 })
