@@ -13,7 +13,7 @@ import { checksumOf } from '#engine/segment/checksum.js'
 import { loadDeletes, loadSealedData } from '#engine/segment/load-sealed.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { segmentPrefix } from '#engine/segment/object-names.js'
-import { decodeLogRecord } from '#nodes/streaming/log-record.js'
+import { decodeLogRecord, type LogRecordContent } from '#nodes/streaming/log-record.js'
 import { decodeTable } from '#nodes/streaming/table-settings.js'
 import { decodeBundle, verifyBundle } from '#postgres/snapshot-bundle.js'
 import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
@@ -36,7 +36,8 @@ const readers: Readonly<Record<string, Reader>> = {
   },
   'log-1': readLog,
   'log-2': readLog,
-  'log-record-1': (folder) => readLogRecords(folder, ['rows', 'commit', 'abort']),
+  'log-record-1': (folder) => readLogRecords(folder, values.logRecords),
+  'log-record-2': (folder) => readLogRecords(folder, values.laterLogRecords),
   'meta-1': readMeta,
   'meta-2': readMeta,
   'segment-1': readSegment,
@@ -66,12 +67,13 @@ test.each(Object.entries(readers))(
 
 async function readLogRecords(
   folder: string,
-  names: readonly (keyof typeof values.logRecords)[],
+  records: Readonly<Record<string, LogRecordContent>>,
 ): Promise<void> {
+  const names = Object.keys(records)
   expect((await readdir(folder)).sort()).toEqual(names.map((name) => `${name}.bin`).sort())
-  for (const name of names) {
+  for (const [name, record] of Object.entries(records)) {
     const bytes = new Uint8Array(await readFile(join(folder, `${name}.bin`)))
-    expect(decodeLogRecord(bytes)).toEqual(values.logRecords[name])
+    expect(decodeLogRecord(bytes)).toEqual(record)
   }
 }
 

@@ -14,7 +14,7 @@ import { systemRuntime } from '#base/system-runtime.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import { native } from '#engine/index/native.js'
 import { startDataNode } from '#nodes/data/data-node.js'
-import { encodeLogRecord } from '#nodes/streaming/log-record.js'
+import { encodeLogRecord, type LogRecordContent } from '#nodes/streaming/log-record.js'
 import { encodeTable } from '#nodes/streaming/table-settings.js'
 import { encodeBundle } from '#postgres/snapshot-bundle.js'
 import { openEmbeddedMeta } from '#storage/meta/embedded/embedded-meta.js'
@@ -26,10 +26,8 @@ const root = fileURLToPath(new URL('./fixtures', import.meta.url))
 
 const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
   'batch-1': (folder) => put(folder, 'every-kind.bin', encodeBatch(values.batch)),
-  'log-record-1': async (folder) => {
-    for (const [name, record] of Object.entries(values.logRecords))
-      await put(folder, `${name}.bin`, encodeLogRecord(record))
-  },
+  'log-record-1': (folder) => writeLogRecords(folder, values.logRecords),
+  'log-record-2': (folder) => writeLogRecords(folder, values.laterLogRecords),
   'log-2': writeLog,
   'meta-2': writeMeta,
   'segment-1': writeSegment,
@@ -40,6 +38,14 @@ const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
 async function put(folder: string, name: string, bytes: Uint8Array | string): Promise<void> {
   await mkdir(dirname(join(folder, name)), { recursive: true })
   await writeFile(join(folder, name), bytes)
+}
+
+async function writeLogRecords(
+  folder: string,
+  records: Readonly<Record<string, LogRecordContent>>,
+): Promise<void> {
+  for (const [name, record] of Object.entries(records))
+    await put(folder, `${name}.bin`, encodeLogRecord(record))
 }
 
 /** Log file, frames and the channel's state. */

@@ -5,6 +5,7 @@
 import type { Timestamp } from '#base/timestamp.js'
 import type { Column, ColumnBatch, ColumnKind } from '#engine/columnar/column.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
+import type { TransactionId } from '#nodes/streaming/contract.js'
 import type { LogRecordContent } from '#nodes/streaming/log-record.js'
 import type { BundleFile } from '#postgres/snapshot-bundle.js'
 import type { ChannelState } from '#storage/wal/embedded/channel-state.js'
@@ -138,6 +139,49 @@ export const logRecords = {
     ddl: utf8('{"version":1,"entries":["{}"]}'),
   },
   abort: { kind: 'abort', stageId: 2 ** 33 + 2 },
+} as const satisfies Readonly<Record<string, LogRecordContent>>
+
+/** Transactions over several log channels. */
+export const laterLogRecords = {
+  'commit-for-all': {
+    kind: 'commit',
+    timestamp: (2 ** 52 + 7) as Timestamp,
+    decision: {
+      transactionId: 'log-0/3/ä' as TransactionId,
+      participants: ['log-1', 'log-2'],
+      preparedAt: (2 ** 52 + 6) as Timestamp,
+    },
+    stageIds: [2 ** 33 + 1],
+    writes: [],
+    ddl: new Uint8Array(0),
+  },
+  prepare: {
+    kind: 'prepare',
+    transactionId: 'log-0/3/ä' as TransactionId,
+    preparedAt: (2 ** 52 + 6) as Timestamp,
+    stageIds: [2 ** 33 + 4],
+    writes: [
+      {
+        tableId: 70_000,
+        shard: 1,
+        incarnation: 2,
+        truncate: false,
+        deletes: Float64Array.of(5, 6),
+      },
+    ],
+    absentKeys: [{ tableId: 70_000, indexOid: 70_001, key: 'a\u0000\u00ff' }],
+    references: [{ tableId: 70_003, indexOid: 70_004, key: '', rowId: 2 ** 53 - 1 }],
+  },
+  'finish-committed': {
+    kind: 'finish',
+    transactionId: 'log-0/3/ä' as TransactionId,
+    committedAt: (2 ** 52 + 7) as Timestamp,
+  },
+  'finish-aborted': {
+    kind: 'finish',
+    transactionId: 'log-0/3/ä' as TransactionId,
+    committedAt: undefined,
+  },
 } as const satisfies Readonly<Record<string, LogRecordContent>>
 
 export const logChannel = 'log/0'

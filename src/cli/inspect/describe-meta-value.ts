@@ -43,6 +43,16 @@ const kinds: readonly KeyKind[] = [
     prefix: metaKeys.checkpointPrefix,
     describe: number((position) => `replay from position ${position}`),
   },
+  {
+    prefix: metaKeys.owner(''),
+    describe(value) {
+      const { term, servesBefore } = JSON.parse(value.toString()) as {
+        readonly term: number
+        readonly servesBefore: number
+      }
+      return [`owned in term ${term}, which serves reads before ${describeTimestamp(servesBefore)}`]
+    },
+  },
   { prefix: metaKeys.setting('password/'), describe: (value) => [describePassword(value)] },
   {
     prefix: metaKeys.setting('sequence/'),
@@ -54,7 +64,8 @@ const kinds: readonly KeyKind[] = [
   },
   {
     prefix: metaKeys.setting('streaming/ddl/'),
-    describe(value, timestamp) {
+    describe(value, rest) {
+      const timestamp = rest.slice(rest.lastIndexOf('/') + 1)
       const { version, entries } = decodeDdlBatch(value)
       return [
         `DDL of the commit at ${describeTimestamp(Number(timestamp))}, after catalog version ${version}`,

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { scratchDirectory } from '#storage/scratch.conformance.js'
 import { describeRuns, describeTimestamp } from './describe.js'
+import { describeRecord } from './describe-log-record.js'
 import { inspectFile } from './inspect.js'
 import { kindOfFile } from './kind-of-file.js'
 import type { InspectOptions } from './options.js'
@@ -110,6 +111,18 @@ test.each(['meta-1', 'meta-2'])('%s in words', async (set) => {
   expect(one.words).toContain('setting/ä')
   expect(one.words).not.toContain('nodes/leased')
   await copy.remove()
+})
+
+test.each([
+  ['commit-for-all', 'decides log-0/3/ä for log-1 log-2'],
+  ['prepare', 'prepare log-0/3/ä at 2054-11-03T19:53:47.776Z+6'],
+  ['prepare', '1 absent key, 1 reference'],
+  ['prepare', 'table 70000 shard 1 (incarnation 2), 2 deletes: rows 5–6'],
+  ['finish-committed', 'finish log-0/3/ä: committed at 2054-11-03T19:53:47.776Z+7'],
+  ['finish-aborted', 'finish log-0/3/ä: aborted'],
+])('a record of a transaction over several log channels: %s', async (name, words) => {
+  const payload = await readFile(join(root, 'log-record-2', `${name}.bin`))
+  expect(describeRecord(payload, undefined, 0).lines.join('\n')).toContain(words)
 })
 
 test('one record of the log', async () => {

@@ -1,12 +1,25 @@
 /**
- * The meta store port: a small, strongly consistent, durable, ordered map (etcd, or embedded).
- * Every write is durable when it resolves and atomic over all its operations. Reads are linearizable: they see every write that
- * was answered before they were called, whoever asked.
+ * The meta store port: a small, strongly consistent, durable, ordered map (etcd, or embedded). Every adapter passes
+ * meta.conformance.ts.
+ *
+ * - Durable: what write has acknowledged survives SIGKILL and loss of power.
+ * - META-1: every change has a revision above all earlier ones of the whole store; none comes back, also not after deletes and
+ *   restarts. A write that changes nothing because of a condition has none.
+ * - META-2, atomic: a write is seen whole or not at all, by get, list and watch.
+ * - Linearizable: what is acknowledged is seen by every get and list that begins later, in whichever process.
+ * - Deciding: of writes whose conditions exclude each other one succeeds.
+ * - Failing: StoreError says whether a write may have happened. After 'indeterminate' read, then try again under a condition.
+ *   Failed reads are 'determinate'.
+ * - Leases: a key that was last put with a lease is deleted when the lease ends, as a change like another; put again without
+ *   one it stays. With a lease that has ended nothing is put, 'determinate'. Leases tell who is there; they fence nobody.
+ *
+ * Keys are 1 to 1024 bytes of UTF-8, values at most 1 MiB, a key is changed once per write (check-write.ts); what is beyond is
+ * refused, 'determinate'. Values are copied on the way in and out. After close everything fails and watches end.
  */
 export interface MetaEntry {
   readonly key: string
   readonly value: Uint8Array
-  /** Rises with every change of this key; 0 never occurs for an existing key. */
+  /** Of the last change of this key; 0 never occurs for an existing key. */
   readonly revision: number
 }
 
@@ -49,7 +62,10 @@ export interface MetaStore {
     conditions: readonly MetaCondition[],
     operations: readonly MetaOperation[],
   ): Promise<MetaOutcome>
-  /** Changes of keys with the prefix, in order, from now on, until the signal aborts. */
+  /**
+   * Changes of keys with the prefix, in order of their revisions, none left out, from the call on (not from the first
+   * read) until the signal aborts. A slow reader holds nobody up.
+   */
   watch(
     prefix: string,
     signal: AbortSignal,

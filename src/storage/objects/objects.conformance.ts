@@ -233,7 +233,7 @@ function closing(scenario: Scenario): void {
 }
 
 function naming(scenario: Scenario): void {
-  scenario('OBJ-3: names that lead elsewhere are refused', async ({ objects }) => {
+  scenario('names that lead elsewhere are refused', async ({ objects }) => {
     const refused = [
       '',
       '/',

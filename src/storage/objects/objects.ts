@@ -1,6 +1,16 @@
 /**
- * The object store port (S3, or a directory): immutable named byte strings. Names are '/'-separated.
- * put is atomic and durable when it resolves: a reader sees the whole object or none.
+ * The object store port (S3, or a directory): named byte strings. Every adapter passes objects.conformance.ts.
+ *
+ * - OBJ-2, atomic and durable: when put or putFile resolves the object survives loss of power; a reader sees the whole object
+ *   or none, before or after, never a mixture. Of concurrent puts of a name one stands; with `ifAbsent` one is 'stored'.
+ * - What is acknowledged is seen by every get and list that begins later, in whichever process.
+ * - Failing: StoreError says whether it may have happened. Puts of the same bytes and deletes may be tried again. Failed reads,
+ *   and a putFile whose file is missing, are 'determinate'.
+ * - A list has every name that is there from its beginning to its end, once; what comes or goes meanwhile may be in it.
+ * - Who has a local path open or mapped keeps those bytes when the object is replaced or deleted.
+ *
+ * Names are parts separated by '/', see object-name.ts; others are refused. A name must not be a folder of another
+ * name. Bytes are copied on the way in and out. After close everything fails, 'determinate', and what was under way is done.
  */
 export interface ObjectStore {
   /** @throws StoreError; when `ifAbsent` and the object exists returns 'exists'. */
