@@ -191,18 +191,27 @@ function seeingWhole(scenario: Scenario): void {
     if (another === undefined) return
     const other = another()
     const abort = new AbortController()
-    const changes = other.watch('n', abort.signal)
-    for (let n = 0; n < 20; n += 1) {
-      const [writer, reader] = n % 2 === 0 ? [meta, other] : [other, meta]
-      const revision = revisionOf(await writer.write([], [put('n', `${n}`)]))
-      expect(await reader.get('n')).toEqual({ key: 'n', value: text(`${n}`), revision })
-    }
     const seen: string[] = []
-    for await (const change of changes) {
-      if ('value' in change) seen.push(Buffer.from(change.value).toString())
-      if (seen.length === 20) abort.abort()
+    const following = (async () => {
+      for await (const change of other.watch('n', abort.signal)) {
+        if ('value' in change) seen.push(Buffer.from(change.value).toString())
+        if (seen.at(-1) === '19') return
+      }
+    })()
+    // A watch of another process begins some time after the call: from its first change on none is missing.
+    while (seen.length === 0) {
+      await meta.write([], [put('n', 'begin')])
+      await setImmediate()
     }
-    expect(seen).toEqual(Array.from({ length: 20 }, (_, n) => `${n}`))
+    const numbers = Array.from({ length: 20 }, (_, n) => `${n}`)
+    for (const [n, value] of numbers.entries()) {
+      const [writer, reader] = n % 2 === 0 ? [meta, other] : [other, meta]
+      const revision = revisionOf(await writer.write([], [put('n', value)]))
+      expect(await reader.get('n')).toEqual({ key: 'n', value: text(value), revision })
+    }
+    await following
+    abort.abort()
+    expect(seen.filter((value) => value !== 'begin')).toEqual(numbers)
   })
 }
 

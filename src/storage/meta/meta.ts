@@ -63,8 +63,9 @@ export interface MetaStore {
     operations: readonly MetaOperation[],
   ): Promise<MetaOutcome>
   /**
-   * Changes of keys with the prefix, in order of their revisions, none left out, from the call on (not from the first
-   * read) until the signal aborts. A slow reader holds nobody up.
+   * Changes of keys with the prefix, in order of their revisions, none left out, until the signal aborts: from the call on
+   * (not from the first read) those of this handle, those of others from some moment soon after. A slow reader holds
+   * nobody up.
    */
   watch(
     prefix: string,
