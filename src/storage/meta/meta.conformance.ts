@@ -12,11 +12,6 @@ export interface MetaUnderTest {
   readonly leasesEnd?: boolean
   /** Closes the store and opens it again with what is durable. */
   reopen(): Promise<MetaStore>
-  /**
-   * The lease ends, because its holder is gone. @returns the store after it. Absent for an adapter without leases, which
-   * refuses them.
-   */
-  readonly endLease?: (lease: string) => Promise<MetaStore>
   /** The same store as another process sees it, at the same time; absent where there is one process only. */
   readonly another?: () => MetaStore
   cleanup(): Promise<void>
@@ -53,7 +48,6 @@ export function metaConformance(name: string, open: () => Promise<MetaUnderTest>
     deciding(scenario)
     listing(scenario)
     bounding(scenario)
-    leasing(scenario)
     seeingWhole(scenario)
     watching(scenario)
     leasing(scenario)
@@ -133,37 +127,6 @@ function bounding(scenario: Scenario): void {
     // Bytes count, not characters.
     await expect(again.get('ä'.repeat(metaKeyBytesMax))).resolves.toBeUndefined()
     expect(await again.list('')).toHaveLength(1)
-  })
-}
-
-function leasing(scenario: Scenario): void {
-  scenario('what is put with a lease goes with it, and nothing else', async (under) => {
-    const { meta, endLease } = under
-    if (endLease === undefined) {
-      const leased = { ...put('leased', '1'), lease: 'a' } as MetaOperation
-      await expect(meta.write([], [leased])).rejects.toMatchObject({ outcome: 'determinate' })
-      expect(await meta.list('')).toEqual([])
-      return
-    }
-    await meta.write([], [
-      { ...put('leased', '1'), lease: 'a' },
-      { ...put('taken over', '1'), lease: 'a' },
-      put('plain', '1'),
-    ] as MetaOperation[])
-    // Put again without a lease: it stays. With one: it goes.
-    const revision = revisionOf(
-      await meta.write(
-        [],
-        [put('taken over', '2'), { ...put('plain', '2'), lease: 'a' } as MetaOperation],
-      ),
-    )
-    const after = await endLease('a')
-    expect((await after.list('')).map(({ key }) => key)).toEqual(['taken over'])
-    // Its going is a change like another: revisions went on.
-    const next = revisionOf(
-      await after.write([{ key: 'leased', revision: 0 }], [put('leased', '3')]),
-    )
-    expect(next).toBeGreaterThan(revision)
   })
 }
 

@@ -14,8 +14,6 @@ metaConformance('the embedded meta store', async () => {
   return {
     meta,
     reopen,
-    // One process: its leases live as long as it does.
-    endLease: reopen,
     cleanup: async () => {
       await meta.close()
       await scratch.remove()

@@ -24,10 +24,6 @@ metaConformance('the meta store in memory', async () => {
       meta = new MemoryMeta(disk, { runtime })
       return meta
     },
-    endLease: async (lease) => {
-      disk.expireLease(lease)
-      return meta
-    },
     another: () => new MemoryMeta(disk, { runtime }),
     cleanup: () => meta.close(),
   }
