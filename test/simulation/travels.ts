@@ -42,5 +42,6 @@ export const coordinatorTravels: Travels<Coordinator> = {
   listSettings: 'repeatable',
   logChannelOwner: 'repeatable',
   setLogChannelOwner: 'repeatable',
+  nodes: 'repeatable',
   stop: 'absent',
 }

@@ -57,7 +57,21 @@ export interface Coordinator {
     found: LogChannelOwner | undefined,
     next: LogChannelOwner,
   ): Promise<boolean>
+  /** Nodes that have registered and are alive: elanus.nodes. */
+  nodes(): Promise<readonly ClusterNode[]>
   stop(): Promise<void>
+}
+
+export interface ClusterNode {
+  readonly kind: 'proxy' | 'coordinator' | 'streaming' | 'query' | 'data'
+  readonly id: string
+  /** host:port of its contract. */
+  readonly address: string
+  /** In proportion to others of its kind: bytes of memory, cores. */
+  readonly capacity: number
+  readonly isDraining: boolean
+  /** Differs each time it registers: a restarted node has forgotten what it held. */
+  readonly life: string
 }
 
 export interface SegmentChange {

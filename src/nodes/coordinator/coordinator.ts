@@ -4,6 +4,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { createCounters } from '#nodes/coordinator/counters.js'
 import { openDdlLog } from '#nodes/coordinator/ddl-log.js'
 import { openFencedMeta } from '#nodes/coordinator/fenced-meta.js'
+import { listNodes } from '#nodes/coordinator/membership.js'
 import { decodeNumber, encodeNumber, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { createOwners } from '#nodes/coordinator/owners.js'
 import { openSegmentRegistry } from '#nodes/coordinator/segment-registry.js'
@@ -99,6 +100,7 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
     },
     logChannelOwner: (logChannel) => owners.owner(logChannel),
     setLogChannelOwner: (logChannel, found, next) => owners.replace(logChannel, found, next),
+    nodes: () => listNodes(meta),
     async stop() {
       // Lets the write under way end; nothing is held beyond that.
       await fenced.exclusively(async () => {})

@@ -173,6 +173,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
     logChannelOwner: (name) => ask((coordinator) => coordinator.logChannelOwner(name)),
     setLogChannelOwner: (name, found, next) =>
       ask((coordinator) => coordinator.setLogChannelOwner(name, found, next)),
+    nodes: () => ask((coordinator) => coordinator.nodes()),
     async stop() {
       stopping.abort()
       await standing

@@ -10,6 +10,7 @@
  *   segment/<id, 12>                 manifest, JSON
  *   checkpoint/<channel>             log position
  *   setting/<key>                    opaque
+ *   nodes/<kind>/<id>                a node there is, with its lease: JSON, ClusterNode
  *   ddl-appends                      the last appends to the DDL log: JSON [version, id][]
  *   owner/<log channel>              owner of the log channel: JSON { term, servesBefore }
  *   owner-step/<log channel>         its last change of the above: JSON { term, step }
@@ -28,6 +29,8 @@ export const metaKeys = {
   checkpoint: (channel: string) => `checkpoint/${channel}`,
   settingPrefix: 'setting/',
   setting: (key: string) => `setting/${key}`,
+  nodePrefix: 'nodes/',
+  node: (kind: string, id: string) => `nodes/${kind}/${id}`,
   ddlAppends: 'ddl-appends',
   owner: (logChannel: string) => `owner/${logChannel}`,
   ownerStep: (logChannel: string) => `owner-step/${logChannel}`,

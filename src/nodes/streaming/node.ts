@@ -211,7 +211,9 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     memory: options.memory ?? new WriteMemory({ runtime }),
     hurry: new Hurry(),
     native,
-    coordinator: isLeased ? ownedCoordinator(coordinator, logChannel, term) : coordinator,
+    coordinator: isLeased
+      ? ownedCoordinator(coordinator, logChannel, term, () => void ownership.findDeposed())
+      : coordinator,
     queryNode,
     dataNode,
     ownership,

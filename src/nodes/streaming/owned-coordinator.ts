@@ -3,20 +3,29 @@
  * after the owner was deposed, twice or late does nothing.
  */
 import { Mutex } from '#base/async/mutex.js'
-import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { Coordinator, OwnerStep } from '#nodes/coordinator/contract.js'
 
 export function ownedCoordinator(
   coordinator: Coordinator,
   logChannel: string,
   term: number,
+  /** Something was refused: perhaps because of another owner. */
+  onRefused: () => void,
 ): Coordinator {
   let step = 0
   // Steps arrive in order: a later one shuts out those before.
   const mutex = new Mutex()
 
-  function nextStep() {
-    step += 1
-    return { logChannel, term, step }
+  function inOrder(change: (by: OwnerStep) => Promise<void>): Promise<void> {
+    return mutex.run(async () => {
+      step += 1
+      try {
+        await change({ logChannel, term, step })
+      } catch (error) {
+        onRefused()
+        throw error
+      }
+    })
   }
 
   return {
@@ -33,9 +42,9 @@ export function ownedCoordinator(
     listSettings: (prefix) => coordinator.listSettings(prefix),
     logChannelOwner: (name) => coordinator.logChannelOwner(name),
     setLogChannelOwner: (name, found, next) => coordinator.setLogChannelOwner(name, found, next),
+    nodes: () => coordinator.nodes(),
     stop: () => coordinator.stop(),
-    switchSegments: (change) =>
-      mutex.run(() => coordinator.switchSegments({ ...change, by: nextStep() })),
-    putSetting: (key, value) => mutex.run(() => coordinator.putSetting(key, value, nextStep())),
+    switchSegments: (change) => inOrder((by) => coordinator.switchSegments({ ...change, by })),
+    putSetting: (key, value) => inOrder((by) => coordinator.putSetting(key, value, by)),
   }
 }

@@ -5,6 +5,7 @@
  * When another owner has taken the log channel it is not taken back: whoever ordered that orders the next.
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { entrance } from '#nodes/streaming/entrance.js'
 import {
   type LocalStreamingNode,
   openStreamingNode,
@@ -72,29 +73,14 @@ export async function openReopeningStreamingNode(
       return node().recoveredDdl
     },
     settleDdl: async (timestamp) => node().settleDdl(timestamp),
-    abandon: async () => current?.abandon(),
-    runBackground: async () => node().runBackground(),
-    serviceTime: () => node().serviceTime(),
-    putTable: async (schema) => node().putTable(schema),
-    dropTable: async (tableId) => node().dropTable(tableId),
-    commit: async (request, context) => node().commit(request, context),
-    term: async () => node().term(),
-    prepare: async (transactionId, request, context) =>
-      node().prepare(transactionId, request, context),
-    finish: async (transactionId, committedAt) => node().finish(transactionId, committedAt),
-    outcome: async (transactionId) => node().outcome(transactionId),
-    stage: async (tableId, shard) => node().stage(tableId, shard),
-    findConflict: async (write, context) => node().findConflict(write, context),
-    search: async (fragment, context) => node().search(fragment, context),
-    async *scan(fragment, context) {
-      return yield* node().scan(fragment, context)
+    async abandon() {
+      // Not to come back: another may be the owner by then.
+      stopped = true
+      await reopening
+      await current?.abandon()
     },
-    aggregate: async (fragment, context) => node().aggregate(fragment, context),
-    flush: async (tableId, context) => node().flush(tableId, context),
-    buildIndex: async (tableId, indexOid, onProgress, context, which) =>
-      node().buildIndex(tableId, indexOid, onProgress, context, which),
-    compact: async (tableId, context) => node().compact(tableId, context),
-    statistics: async (tableId) => node().statistics(tableId),
+    runBackground: async () => node().runBackground(),
+    ...entrance(node),
     async stop() {
       stopped = true
       await reopening

@@ -1,7 +1,6 @@
 import type { Context } from '#base/context.js'
 import { mergeScans } from '#engine/exec/merge-scan-parts.js'
 import { scanSegments } from '#engine/exec/scan.js'
-import { narrow, withSortColumns } from '#engine/exec/sort-columns.js'
 import type { ScanFragment, ScanPart, ScanSummary } from '#engine/plan/fragment.js'
 import { beginRead, endRead, waitUntilReadable } from '#nodes/streaming/read-view.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
