@@ -48,9 +48,11 @@ export function startBackground(
       await collect(state, context)
       return undefined
     }),
-    repeat(state, context, onError, async () =>
-      (await extendInterims(state, context)) ? state.limits.interimIntervalMs : undefined,
-    ),
+    repeat(state, context, onError, async () => {
+      const left = await extendInterims(state, context)
+      if (left === 'nothing') return undefined
+      return left === 'rows' ? 0 : state.limits.interimIntervalMs
+    }),
   ]
   return {
     async stop() {
@@ -91,29 +93,30 @@ export async function seal(state: StreamingState, wal: Wal, logChannel: string):
   await truncateLog(state, wal, logChannel)
 }
 
-/** @returns true while there is something that may grow a graph */
+/**
+ * A turn for every graph that is behind, so that a table that is written without a pause does not keep others waiting.
+ * @returns what there is to do: rows to take in, or graphs that will want more
+ */
 export async function extendInterims(
   state: StreamingState,
   { signal }: Context = backgroundContext,
-): Promise<boolean> {
-  let isGrowing = false
+): Promise<'rows' | 'graphs' | 'nothing'> {
+  let left: 'rows' | 'graphs' | 'nothing' = 'nothing'
   for (const channel of allChannels(state)) {
     const schema = state.tables.get(channel.tableId)?.schema
     if (schema === undefined || schema.vectorIndexes.length === 0) continue
+    // Also closed ones: they are searched until they are flushed.
     for (const segment of channel.view.growing) {
-      // Also a closed one: it is searched until it is flushed.
       const { native, limits } = state
-      for (const index of segment.interim.due(
-        segment,
-        schema.vectorIndexes,
-        limits.interimBytesMin,
-      )) {
-        while (!signal.aborted && (await segment.interim.extend(native, segment, index)));
+      const due = segment.interim.due(segment, schema.vectorIndexes, limits.interimBytesMin)
+      for (const index of due) {
+        if (signal.aborted) return left
+        if (await segment.interim.extend(native, segment, index)) left = 'rows'
       }
-      isGrowing ||= !segment.interim.isEmpty
+      if (left === 'nothing' && !segment.interim.isEmpty) left = 'graphs'
     }
   }
-  return isGrowing
+  return left
 }
 
 /** One piece of work per step, so that CREATE INDEX and VACUUM FULL get their turn. */
