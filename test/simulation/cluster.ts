@@ -47,8 +47,8 @@ type Kind = 'server' | 'coordinator' | 'worker' | 'proxy'
 
 interface Worker extends Place {
   readonly surroundings: Surroundings
-  /** Log channels that it owns, or is about to. */
-  readonly owned: Set<string>
+  /** Log channels that it owns, or (undefined) is about to. */
+  readonly owned: Map<string, StreamingNode | undefined>
 }
 
 const restartMsMax = 60
@@ -66,12 +66,13 @@ export class Cluster {
   readonly #workers = new Map<string, Worker>()
   /** Is about to lead. */
   #candidate: SimProcess | undefined
+  #leaderCount = 0
 
   constructor(world: World, settings: Settings) {
     this.world = world
     this.settings = settings
     this.network = new Network(world)
-    this.directory = new Directory(world)
+    this.directory = new Directory(world, settings.directoryLagMsMax)
     this.#random = world.random.fork()
   }
 
@@ -119,7 +120,8 @@ export class Cluster {
         this.#candidate = undefined
         this.world.count('leader elected')
         this.world.say(place.process.name, 'leads')
-        this.directory.publish('coordinator', { process: place.process, target })
+        this.#leaderCount += 1
+        this.directory.publish('coordinator', this.#leaderCount, { process: place.process, target })
       },
       failed: () => {
         this.#candidate = undefined
@@ -179,7 +181,7 @@ export class Cluster {
         if (this.directory.newest('coordinator')?.process.alive !== true) this.elect()
       })
     }
-    for (const logChannel of this.#workers.get(name)?.owned ?? []) {
+    for (const logChannel of this.#workers.get(name)?.owned.keys() ?? []) {
       this.world.after(this.#random.between(1, 30), 'assign', () => this.#assign(logChannel))
     }
     this.#workers.delete(name)
@@ -189,21 +191,23 @@ export class Cluster {
     const start = async (): Promise<void> => {
       const place = openPlace(process, this.disks)
       const coordinator = await lead(place, 'exclusive')
+      const nodes = new Map<string, StreamingNode>()
       const surroundings = {
         coordinator,
         queryNode: startQuery(place),
         dataNode: await startData(place),
+        peers: (logChannel: string) => nodes.get(logChannel),
       }
-      const nodes = new Map<string, StreamingNode>()
       for (const logChannel of this.logChannels) {
         nodes.set(
           logChannel,
           await own(place, logChannel, surroundings, this.settings, 'exclusive', () => {}),
         )
       }
-      this.directory.publish('coordinator', { process, target: coordinator })
+      this.#leaderCount += 1
+      this.directory.publish('coordinator', this.#leaderCount, { process, target: coordinator })
       for (const [logChannel, target] of nodes)
-        this.directory.publish(logChannel, { process, target })
+        this.directory.publish(logChannel, await target.term(), { process, target })
     }
     this.#carryOut(process, start(), {
       done: () => {
@@ -219,8 +223,14 @@ export class Cluster {
     const coordinator = remoteCoordinator(process, this.network, this.directory)
     this.#carryOut(process, startData(place), {
       done: (dataNode) => {
-        const surroundings = { coordinator, queryNode: startQuery(place), dataNode }
-        this.#workers.set(process.name, { ...place, surroundings, owned: new Set() })
+        const peers = this.#streamingNodes(process)
+        const surroundings = {
+          coordinator,
+          queryNode: startQuery(place),
+          dataNode,
+          peers: (logChannel: string) => peers.get(logChannel),
+        }
+        this.#workers.set(process.name, { ...place, surroundings, owned: new Map() })
       },
       failed: () => this.#kill(process.name),
     })
@@ -236,29 +246,47 @@ export class Cluster {
     }
     const worker = this.#random.pick(alive)
     const { process, surroundings } = worker
-    worker.owned.add(logChannel)
+    worker.owned.set(logChannel, undefined)
     this.world.say(process.name, `is to own ${logChannel}`)
     const again = (): void => {
       worker.owned.delete(logChannel)
-      if (this.#isOwned(logChannel)) return
-      this.world.after(this.#random.between(1, 20), 'assign', () => this.#assign(logChannel))
+      this.world.after(this.#random.between(1, 20), 'assign', () => {
+        if (this.#isOwned(logChannel)) this.#announce(logChannel)
+        else this.#assign(logChannel)
+      })
     }
     const onFailure = (error: unknown): void => {
       if (error instanceof NotOwnerError) again()
     }
+    const owning = own(worker, logChannel, surroundings, this.settings, 'leased', onFailure)
     this.#carryOut(
       process,
-      own(worker, logChannel, surroundings, this.settings, 'leased', onFailure),
+      owning.then(async (target) => ({ target, term: await target.term() })),
       {
-        done: (target) => {
+        done: ({ target, term }) => {
           if (!worker.owned.has(logChannel)) return
+          worker.owned.set(logChannel, target)
           this.world.count('log channel taken')
           this.world.say(process.name, `owns ${logChannel}`)
-          this.directory.publish(logChannel, { process, target })
+          this.directory.publish(logChannel, term, { process, target })
         },
         failed: again,
       },
     )
+  }
+
+  /** One that opened it anew after a failure may own it again. */
+  #announce(logChannel: string): void {
+    for (const { process, owned } of this.#workers.values()) {
+      const target = owned.get(logChannel)
+      if (!process.alive || target === undefined) continue
+      process
+        .while(target.term())
+        .then((term) => this.directory.publish(logChannel, term, { process, target }))
+        .catch(() => {
+          this.world.after(20, 'assign', () => this.#announce(logChannel))
+        })
+    }
   }
 
   /** Or somebody is about to. */
@@ -269,12 +297,7 @@ export class Cluster {
   }
 
   #bootProxy(process: SimProcess): void {
-    const nodes = new Map<string, StreamingNode>()
-    for (const logChannel of this.logChannels) {
-      const address = (): Address<StreamingNode> | undefined =>
-        this.directory.lookUp(process.name, logChannel) as Address<StreamingNode> | undefined
-      nodes.set(logChannel, this.network.connect(process, logChannel, address, streamingTravels))
-    }
+    const nodes = this.#streamingNodes(process)
     const oracle: Pick<Coordinator, 'timestamp'> = remoteCoordinator(
       process,
       this.network,
@@ -288,7 +311,18 @@ export class Cluster {
     })
     // With a single log channel it asks the node in its own process.
     const streaming = { ...distributed, strongTimestamp: () => oracle.timestamp() }
-    this.onProxy({ process, streaming })
+    this.onProxy({ process, streaming: this.world.bug.facade?.(streaming) ?? streaming })
+  }
+
+  /** By log channel, wherever they are. */
+  #streamingNodes(process: SimProcess): ReadonlyMap<string, StreamingNode> {
+    const nodes = new Map<string, StreamingNode>()
+    for (const logChannel of this.logChannels) {
+      const address = (): Address<StreamingNode> | undefined =>
+        this.directory.lookUp(process.name, logChannel) as Address<StreamingNode> | undefined
+      nodes.set(logChannel, this.network.connect(process, logChannel, address, streamingTravels))
+    }
+    return nodes
   }
 
   #carryOut<T>(

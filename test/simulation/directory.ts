@@ -7,6 +7,7 @@ import type { World } from './world.js'
 
 interface Entry {
   readonly sinceMs: number
+  readonly term: number
   readonly address: Address<unknown>
 }
 
@@ -16,15 +17,20 @@ export class Directory {
   readonly #world: World
   readonly #entries = new Map<string, Entry[]>()
   readonly #lags = new Map<string, number>()
-  lagMsMax = 20
+  readonly #lagMsMax: number
+  /** News from before are known to everybody. */
+  lagsFromMs = Number.POSITIVE_INFINITY
 
-  constructor(world: World) {
+  constructor(world: World, lagMsMax: number) {
     this.#world = world
+    this.#lagMsMax = lagMsMax
   }
 
-  publish(name: string, address: Address<unknown>): void {
+  /** @param term of two who believe that they are it the later one counts */
+  publish(name: string, term: number, address: Address<unknown>): void {
     const entries = this.#entries.get(name) ?? []
-    entries.push({ sinceMs: this.#world.nowMs, address })
+    if ((entries.at(-1)?.term ?? 0) > term) return
+    entries.push({ sinceMs: this.#world.nowMs, term, address })
     if (entries.length > keptCount) entries.shift()
     this.#entries.set(name, entries)
   }
@@ -37,12 +43,19 @@ export class Directory {
   lookUp(caller: string, name: string): Address<unknown> | undefined {
     const entries = this.#entries.get(name)
     if (entries === undefined) return undefined
+    const newest = entries.at(-1)?.address
     const knownMs = this.#world.nowMs - this.#lagOf(caller)
-    return (entries.findLast(({ sinceMs }) => sinceMs <= knownMs) ?? entries[0])?.address
+    const known = (
+      entries.findLast(({ sinceMs }) => sinceMs <= knownMs || sinceMs <= this.lagsFromMs) ??
+      entries[0]
+    )?.address
+    if (known !== newest && known?.process.alive === true)
+      this.#world.count(`asked a deposed ${name === 'coordinator' ? 'leader' : 'owner'}`)
+    return known
   }
 
   #lagOf(caller: string): number {
-    const lag = this.#lags.get(caller) ?? this.#world.random.between(0, this.lagMsMax)
+    const lag = this.#lags.get(caller) ?? this.#world.random.between(0, this.#lagMsMax)
     this.#lags.set(caller, lag)
     return lag
   }

@@ -162,6 +162,7 @@ class Judgement {
   readonly #truncates: readonly Transaction[]
   readonly #versions: ReadonlyMap<number, Version>
   readonly #found = new Map<Transaction, Verdict>()
+  readonly #seen = new Set<number>()
   #learned = false
 
   constructor(
@@ -180,14 +181,15 @@ class Judgement {
 
   run(): void {
     const { tables, readAt } = this.#snapshot
-    const seen = this.#tagsSeen()
+    this.#tagsSeen()
+    const seen = this.#seen
     do {
       this.#learned = false
       for (const tableId of tables.keys()) {
         for (const version of this.#byTable.get(tableId) ?? []) {
           if (this.#world.violation !== undefined) return
           if (seen.has(version.tag)) this.#mustBeVisible(version)
-          else this.#mustBeHidden(version, seen)
+          else this.#mustBeHidden(version)
         }
       }
     } while (this.#learned)
@@ -198,9 +200,9 @@ class Judgement {
   }
 
   /** Rows one by one: known, not twice. */
-  #tagsSeen(): ReadonlySet<number> {
+  #tagsSeen(): void {
     const { tables } = this.#snapshot
-    const seen = new Set<number>()
+    const seen = this.#seen
     for (const [tableId, rows] of tables) {
       for (const row of rows) {
         const version = this.#versions.get(row.tag)
@@ -217,7 +219,18 @@ class Judgement {
         seen.add(row.tag)
       }
     }
-    return seen
+  }
+
+  /** Something of it. */
+  #isSeen({ inserts }: Transaction): boolean {
+    return inserts.some(({ tag }) => this.#seen.has(tag))
+  }
+
+  #isMissing({ inserts, deletes }: Transaction): boolean {
+    return (
+      deletes.some(({ tag }) => this.#seen.has(tag)) ||
+      inserts.some(({ tag, deleters }) => deleters.length === 0 && !this.#seen.has(tag))
+    )
   }
 
   #mustBeVisible(version: Version): void {
@@ -232,7 +245,7 @@ class Judgement {
     }
   }
 
-  #mustBeHidden(version: Version, seen: ReadonlySet<number>): void {
+  #mustBeHidden(version: Version): void {
     const inserted = this.#verdictOf(version.by)
     if (inserted === 'out') return
     const hiders = [
@@ -242,7 +255,7 @@ class Judgement {
     const [only] = hiders
     if (only === undefined) {
       if (inserted === 'in') {
-        const isPartly = version.by.inserts.some(({ tag }) => seen.has(tag))
+        const isPartly = this.#isSeen(version.by)
         this.#violate(
           isPartly ? 'TXN-1' : 'VIEW-1',
           `${show(version)} is not seen, and nobody deleted it`,
@@ -282,7 +295,8 @@ class Judgement {
       this.#learned = true
       return
     }
-    const name = this.#found.has(transaction) ? 'TXN-1' : 'VIEW-1'
+    const isPartly = this.#isSeen(transaction) && this.#isMissing(transaction)
+    const name = isPartly ? 'TXN-1' : 'VIEW-1'
     const must = before === 'in' ? 'must be' : 'must not be'
     this.#violate(name, `${describe(transaction)} ${must} in the snapshot: ${why()}`)
   }

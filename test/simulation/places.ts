@@ -32,8 +32,14 @@ export async function lead(
   leadership: 'exclusive' | 'elected',
 ): Promise<Coordinator> {
   const { runtime } = process
-  const coordinator = await openCoordinator({ meta: stores.meta, runtime, leadership })
-  return watchCoordinator(coordinator, process)
+  const { bug } = process.world
+  const coordinator = await openCoordinator({
+    meta: stores.meta,
+    runtime,
+    leadership: bug.trustsLeaders ? 'exclusive' : leadership,
+  })
+  const random = process.world.random.fork()
+  return watchCoordinator(bug.coordinator?.(coordinator, random) ?? coordinator, process)
 }
 
 export function startQuery({ process, stores, native }: Place): QueryNode {
@@ -58,9 +64,11 @@ export interface Surroundings {
   readonly coordinator: Coordinator
   readonly queryNode: QueryNode
   readonly dataNode: DataNode
+  /** Owners of the other log channels. */
+  readonly peers: (logChannel: string) => StreamingNode | undefined
 }
 
-export function own(
+export async function own(
   { process, stores, native }: Place,
   logChannel: string,
   surroundings: Surroundings,
@@ -69,7 +77,7 @@ export function own(
   onFailure: (error: unknown) => void,
 ): Promise<StreamingNode> {
   const { world, runtime } = process
-  return openReopeningStreamingNode({
+  const node = await openReopeningStreamingNode({
     ...surroundings,
     wal: stores.wal,
     logChannel,
@@ -89,4 +97,5 @@ export function own(
       if (process.alive) world.noteBackgroundError(process.name, error)
     },
   })
+  return world.bug.streaming?.(node, world.random.fork()) ?? node
 }

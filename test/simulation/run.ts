@@ -1,4 +1,5 @@
 /** Runs seeds: node --import tsx --conditions=source test/simulation/run.ts --seeds 1000 --from 1 [--trace] */
+import { type BugName, bugs } from './bugs.js'
 import { simulate } from './simulate.js'
 
 process.stdout.on('error', () => process.exit())
@@ -12,12 +13,14 @@ const from = Number(given.get('from') ?? 1)
 const count = Number(given.get('seeds') ?? 1)
 const isTraced = given.has('trace')
 
+const bug = given.has('bug') ? bugs[given.get('bug') as BugName] : undefined
+
 const totals = new Map<string, number>()
 const startCpu = process.cpuUsage()
 const print = (line: string): void => void process.stdout.write(`${line}\n`)
 let failures = 0
 for (let seed = from; seed < from + count; seed += 1) {
-  const result = await simulate(seed, isTraced ? print : undefined)
+  const result = await simulate(seed, bug, isTraced ? print : undefined)
   for (const [what, times] of result.counts) totals.set(what, (totals.get(what) ?? 0) + times)
   totals.set('event', (totals.get('event') ?? 0) + result.eventCount)
   if (result.violation === undefined) continue

@@ -45,6 +45,8 @@ export interface Catalog {
   /** By table: as the newest DDL has it. */
   readonly tables: Map<number, TableSchema>
   readonly logChannelOf: (tableId: number, shard: number) => string
+  /** Whoever changes tables, or tells nodes about them: one process at a time, as the DDL lock has it. */
+  holder: SimProcess | undefined
 }
 
 export interface SessionOptions {

@@ -14,6 +14,8 @@ export interface Settings {
   readonly limits: Partial<StreamingLimits>
   /** Time with faults. */
   readonly troubleMs: number
+  /** Until a process hears who leads and owns. */
+  readonly directoryLagMsMax: number
   /** Mean time between two blows; Infinity: none of the kind. */
   readonly everyMs: Readonly<Record<Blow, number>>
   readonly networkLoss: number
@@ -28,6 +30,8 @@ export interface Settings {
   readonly clockDriftMax: number
   readonly operations: Readonly<Partial<Record<OperationName, number>>>
   readonly pauseMsMax: number
+  /** Part of the sessions that write nothing: a deposed owner hears of that from nobody. */
+  readonly readersOnly: number
 }
 
 export type Blow =
@@ -41,8 +45,29 @@ export type Blow =
   | 'storeAway'
   | 'clockStep'
 
+/** Log channels move all the time, many only read, news travel slowly: deposed owners are asked. */
+export function withMovingOwners(settings: Settings): Settings {
+  return {
+    ...settings,
+    coordinatorCount: 2,
+    workerCount: 3,
+    proxyCount: 3,
+    logChannelCount: 3,
+    directoryLagMsMax: 400,
+    readersOnly: 0.6,
+    pauseMsMax: 30,
+    limits: { ...settings.limits, backgroundIntervalMs: 2000 },
+    everyMs: { ...settings.everyMs, moveLogChannel: 50, crashWorker: Number.POSITIVE_INFINITY },
+  }
+}
+
 /** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
 export function settingsFrom(random: Random): Settings {
+  const settings = anySettings(random)
+  return random.chance(0.08) ? withMovingOwners(settings) : settings
+}
+
+function anySettings(random: Random): Settings {
   const sometimes = (probability: number, value: () => number): number =>
     random.chance(probability) ? value() : 0
   const every = (probability: number, from: number, to: number): number =>
@@ -50,11 +75,11 @@ export function settingsFrom(random: Random): Settings {
   const weight = (usual: number): number => sometimes(0.8, () => usual)
   const isCluster = random.chance(0.75)
   return {
-    logChannelCount: 1,
+    logChannelCount: random.chance(0.2) ? 1 : 2 + random.below(3),
     coordinatorCount: isCluster ? 1 + random.below(3) : 0,
-    workerCount: isCluster ? 1 + random.below(3) : 0,
+    workerCount: isCluster ? 1 + random.below(4) : 0,
     shardCount: 1 + random.below(3),
-    proxyCount: 1 + random.below(2),
+    proxyCount: 1 + random.below(3),
     sessionsPerProxy: 1 + random.below(3),
     limits: {
       segmentBytesMax: random.pick([600, 1500, 6000]),
@@ -63,16 +88,18 @@ export function settingsFrom(random: Random): Settings {
       logBytesMax: random.pick([2000, 10_000, 100_000]),
       retentionMs: 5000,
       smallSegmentCountMax: 2 + random.below(3),
+      undecidedMs: random.pick([20, 100, 500]),
       deletedPartMax: random.pick([0.1, 0.3]),
-      backgroundIntervalMs: random.pick([10, 30, 100]),
+      backgroundIntervalMs: random.pick([10, 30, 100, 2000]),
     },
     troubleMs: random.between(300, 700),
+    directoryLagMsMax: random.pick([2, 60, 400]),
     everyMs: {
       crashServer: every(0.6, 80, 400),
       crashCoordinator: every(0.4, 80, 400),
       crashWorker: every(0.5, 60, 300),
-      elect: every(0.4, 50, 300),
-      moveLogChannel: every(0.4, 50, 300),
+      elect: every(0.5, 40, 250),
+      moveLogChannel: every(0.5, 40, 250),
       crashProxy: every(0.4, 100, 500),
       partition: every(0.5, 50, 300),
       storeAway: every(0.4, 50, 300),
@@ -100,6 +127,7 @@ export function settingsFrom(random: Random): Settings {
       addColumn: sometimes(0.4, () => 1),
       maintain: weight(2),
     },
-    pauseMsMax: random.pick([2, 10, 40]),
+    pauseMsMax: random.pick([2, 10, 40, 120]),
+    readersOnly: random.chance(0.3) ? 0.7 : 0,
   }
 }

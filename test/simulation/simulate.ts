@@ -3,13 +3,20 @@
  * what the model says.
  */
 import type { Timestamp } from '#base/timestamp.js'
+import type { Bug } from './bugs.js'
 import { Cluster, type ProxyPlace } from './cluster.js'
 import { Model } from './model.js'
 import { type Catalog, Session } from './session.js'
 import { type Settings, settingsFrom } from './settings.js'
 import { tablesOf } from './tables.js'
 import { startTrouble } from './trouble.js'
-import { checkSnapshot, type OperationName, openAccounts, perform } from './workload.js'
+import {
+  checkSnapshot,
+  type OperationName,
+  openAccounts,
+  perform,
+  withCatalog,
+} from './workload.js'
 import { World } from './world.js'
 
 export interface SeedResult {
@@ -24,9 +31,14 @@ export interface SeedResult {
 /** When faults have stopped, everything must be back within this time. */
 const recoveryMs = 60_000
 
-export async function simulate(seed: number, print?: (line: string) => void): Promise<SeedResult> {
-  const world = new World(seed, print)
-  const settings = settingsFrom(world.random.fork())
+export async function simulate(
+  seed: number,
+  bug?: Bug,
+  print?: (line: string) => void,
+): Promise<SeedResult> {
+  const world = new World(seed, bug, print)
+  const chosen = settingsFrom(world.random.fork())
+  const settings = world.bug.settings?.(chosen) ?? chosen
   const run = new Run(world, settings)
   run.start()
   try {
@@ -49,6 +61,8 @@ export async function simulate(seed: number, print?: (line: string) => void): Pr
   }
 }
 
+const reading: Settings['operations'] = { look: 3, search: 1 }
+
 class Run {
   readonly #world: World
   readonly #settings: Settings
@@ -68,6 +82,7 @@ class Run {
     const tables = tablesOf(settings.shardCount)
     this.#catalog = {
       tables: new Map(tables.map((schema) => [schema.tableId, schema])),
+      holder: undefined,
       logChannelOf: (tableId, shard) => this.#cluster.logChannelOf(tableId, shard),
     }
   }
@@ -78,7 +93,7 @@ class Run {
       if (isFirst) {
         isFirst = false
         this.#world.spawn(this.#open(proxy))
-      } else if (this.phase !== 'opening') this.#attach(proxy)
+      } else if (this.phase !== 'opening') void this.#attach(proxy)
       else this.#waiting.push(proxy)
     }
     this.#cluster.start()
@@ -88,13 +103,10 @@ class Run {
   /** Tables and accounts, before there is any trouble. */
   async #open(proxy: ProxyPlace): Promise<void> {
     const session = this.#session(proxy, 'opening')
-    await this.#insist(async () => {
-      for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
-    })
+    await this.#insist(() => this.#tellTables(proxy))
     await openAccounts(session)
     this.phase = 'trouble'
-    this.#attach(proxy)
-    for (const other of this.#waiting.splice(0)) this.#attach(other)
+    await Promise.all([proxy, ...this.#waiting.splice(0)].map((each) => this.#attach(each)))
     const stop = startTrouble(this.#cluster)
     await this.#world.sleep(this.#settings.troubleMs)
     this.#isTrouble = false
@@ -106,15 +118,21 @@ class Run {
     this.#world.stop()
   }
 
-  #attach(proxy: ProxyPlace): void {
-    this.#world.spawn(this.#begin(proxy))
+  #attach(proxy: ProxyPlace): Promise<void> {
+    const begun = this.#begin(proxy)
+    this.#world.spawn(begun)
+    return begun
+  }
+
+  async #tellTables({ process, streaming }: ProxyPlace): Promise<void> {
+    await withCatalog(this.#catalog, process, async () => {
+      for (const schema of this.#catalog.tables.values()) await streaming.putTable(schema)
+    })
   }
 
   /** A proxy learns of the tables when it starts. */
   async #begin(proxy: ProxyPlace): Promise<void> {
-    await this.#insist(async () => {
-      for (const schema of this.#catalog.tables.values()) await proxy.streaming.putTable(schema)
-    })
+    await this.#insist(() => this.#tellTables(proxy))
     for (let n = 0; n < this.#settings.sessionsPerProxy; n += 1) {
       const session = this.#session(proxy, `${proxy.process.name}.${n}`)
       this.#world.spawn(this.#work(session))
@@ -139,8 +157,10 @@ class Run {
 
   async #work(session: Session): Promise<void> {
     const { process, random } = session
+    const isReader = random.chance(this.#settings.readersOnly)
+    const operations = isReader ? reading : this.#settings.operations
     while (this.#isTrouble && process.alive) {
-      await perform(session, random.choose(this.#settings.operations) as OperationName)
+      await perform(session, random.choose(operations) as OperationName)
       await process.runtime.sleep(random.next() * this.#settings.pauseMsMax)
     }
   }
@@ -161,6 +181,9 @@ class Run {
     const world = this.#world
     await world.sleep(100)
     const session = await this.#aliveSession()
+    // A process may have died while it changed a table.
+    const { process, streaming } = session
+    await this.#insist(() => this.#tellTables({ process, streaming }))
     for (const operation of [
       'transfer',
       'rename',

@@ -70,13 +70,25 @@ export function openStores(process: SimProcess, disks: Disks): Stores {
   const files = new SimFiles()
   const meta = new MemoryMeta(disks.meta, { runtime, faults })
   const wal = new MemoryWal(disks.wal, { runtime, faults })
-  const objects = new SimObjects(disks.objects, new FaultyPath(runtime, faults), files, world)
+  const objects = new SimObjects(
+    disks.objects,
+    disks.meta,
+    new FaultyPath(runtime, faults),
+    files,
+    world,
+  )
   process.onDeath(() => {
     meta.crash()
     wal.crash((_, unsyncedCount) => random.below(unsyncedCount + 1))
     objects.crash()
   })
-  return { meta, wal: watchWal(wal, disks, world), objects, files }
+  const { bug } = world
+  return {
+    meta,
+    wal: watchWal(bug.wal?.(wal, disks.wal, random) ?? wal, disks, world),
+    objects: bug.objects?.(objects, random) ?? objects,
+    files,
+  }
 }
 
 function faultSource(world: World, random: Random, disks: Disks): FaultSource {
@@ -116,6 +128,7 @@ function watchWal(wal: Wal, disks: Disks, world: World): Wal {
         term: writer.term,
         async append(payloads) {
           const positions = await writer.append(payloads)
+          noteAppended(world, disks, logChannel, positions)
           const fence = world.fences.get(logChannel)
           const [first] = positions
           if (
@@ -144,14 +157,40 @@ function watchWal(wal: Wal, disks: Disks, world: World): Wal {
   }
 }
 
+/** WAL-1, seen from the log itself: what it has acknowledged is there, at a place of its own. */
+function noteAppended(
+  world: World,
+  disks: Disks,
+  logChannel: string,
+  positions: readonly number[],
+): void {
+  const last = positions.at(-1)
+  if (last === undefined) return
+  const { end } = disks.wal.channel(logChannel)
+  if (last >= end) {
+    world.violate(
+      'WAL-1',
+      `an append up to ${last} of ${logChannel} was acknowledged, the log ends at ${end}`,
+    )
+  }
+}
+
 class SimObjects implements ObjectStore {
   readonly #disk: ObjectsDisk
   readonly #path: FaultyPath
   readonly #files: SimFiles
   readonly #world: World
+  readonly #meta: MemoryMetaDisk
 
-  constructor(disk: ObjectsDisk, path: FaultyPath, files: SimFiles, world: World) {
+  constructor(
+    disk: ObjectsDisk,
+    meta: MemoryMetaDisk,
+    path: FaultyPath,
+    files: SimFiles,
+    world: World,
+  ) {
     this.#disk = disk
+    this.#meta = meta
     this.#path = path
     this.#files = files
     this.#world = world
@@ -203,9 +242,18 @@ class SimObjects implements ObjectStore {
   async delete(name: string): Promise<void> {
     await this.#path.write('objects.delete', name, () => {
       if (!this.#disk.objects.delete(name)) return
+      this.#checkUnused(name)
       this.#disk.deleted.add(name)
       this.#world.count('object deleted')
     })
+  }
+
+  /** OBJ-1: nothing on record names it. */
+  #checkUnused(name: string): void {
+    for (const { key, value } of this.#meta.entries.values()) {
+      if (!key.startsWith('segment/') || !Buffer.from(value).includes(`"${name}"`)) continue
+      this.#world.violate('OBJ-1', `${name} is deleted, and ${key} names it`)
+    }
   }
 
   crash(): void {

@@ -7,6 +7,7 @@ export function startTrouble(cluster: Cluster): () => void {
   const { world, settings, network, disks } = cluster
   const random = world.random.fork()
   let isOver = false
+  cluster.directory.lagsFromMs = world.nowMs
   Object.assign(network.faults, {
     loss: settings.networkLoss,
     duplicate: settings.networkDuplicate,
@@ -59,6 +60,7 @@ export function startTrouble(cluster: Cluster): () => void {
 
   return () => {
     isOver = true
+    cluster.directory.lagsFromMs = Number.POSITIVE_INFINITY
     network.heal()
     Object.assign(network.faults, { loss: 0, duplicate: 0, slow: 0, delayMsMax: 1 })
     for (const faults of Object.values(disks.faults)) {

@@ -1,8 +1,10 @@
 /** What clients do. Each operation is a few reads and one transaction; the model judges both. */
+import { backgroundContext } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { SeenRow } from './model.js'
-import { distanceOf, isPassing, nearestOf, type Session } from './session.js'
+import type { SimProcess } from './process.js'
+import { type Catalog, distanceOf, isPassing, nearestOf, type Session } from './session.js'
 import {
   accountsId,
   attnumOf,
@@ -45,7 +47,11 @@ async function transfer(session: Session): Promise<void> {
     deletes: [source, target],
     inserts: [
       { tableId: accountsId, id: source.id, value: source.value - amount },
-      { tableId: accountsId, id: target.id, value: target.value + amount },
+      {
+        tableId: accountsId,
+        id: target.id,
+        value: target.value + amount + (session.world.bug.paysTwice ? 1 : 0),
+      },
     ],
     readAt,
   })
@@ -273,17 +279,41 @@ async function addColumn(session: Session): Promise<void> {
     await readAdded(session)
     return
   }
-  const after = withAddedColumn(before)
-  await session.streaming.putTable(after)
-  session.catalog.tables.set(notesId, after)
-  session.world.count('column added')
+  const { catalog, process, streaming } = session
+  await withCatalog(catalog, process, async () => {
+    if (session.schemaOf(notesId) !== before) return
+    const after = withAddedColumn(before)
+    try {
+      await streaming.putTable(after)
+    } catch (error) {
+      await streaming.putTable(before)
+      throw error
+    }
+    catalog.tables.set(notesId, after)
+    session.world.count('column added')
+  })
+}
+
+/** While nobody else changes tables; a holder that dies holds nothing. */
+export async function withCatalog(
+  catalog: Catalog,
+  process: SimProcess,
+  work: () => Promise<void>,
+): Promise<void> {
+  while (catalog.holder?.alive === true) await process.runtime.sleep(3)
+  catalog.holder = process
+  try {
+    await work()
+  } finally {
+    if (catalog.holder === process) catalog.holder = undefined
+  }
 }
 
 async function readAdded(session: Session): Promise<void> {
   const readAt = await session.strongTimestamp()
   const shard = session.random.below(session.schemaOf(notesId).shardCount)
   const fragment = { tableId: notesId, shard, readAt, output: [attnumOf.tag, attnumOf.added] }
-  for await (const { batch } of session.streaming.scan(fragment, { signal: neverAborted })) {
+  for await (const { batch } of session.streaming.scan(fragment, backgroundContext)) {
     const [tag, added] = batch.columns
     if (tag?.kind !== 'int64' || added?.kind !== 'int64')
       throw new Error('other columns than asked for')
@@ -296,16 +326,13 @@ async function readAdded(session: Session): Promise<void> {
   }
 }
 
-const neverAborted = new AbortController().signal
-
 async function maintain(session: Session): Promise<void> {
   const { random, streaming, world } = session
-  const context = { signal: neverAborted }
   const kind = random.choose({ flush: 3, checkpoint: 2, compact: 2 })
   const tableId = random.pick([accountsId, notesId, namesId])
   session.say(`${kind} ${tableId}`)
-  if (kind === 'compact') await streaming.compact(tableId, context)
-  else await streaming.flush(kind === 'flush' ? tableId : undefined, context)
+  if (kind === 'compact') await streaming.compact(tableId, backgroundContext)
+  else await streaming.flush(kind === 'flush' ? tableId : undefined, backgroundContext)
   world.count(kind)
 }
 

@@ -7,6 +7,7 @@
  * (lib/internal/process/task_queues.js, processTicksAndRejections). That costs about a microsecond per event.
  */
 import { InvariantError } from '#base/errors.js'
+import type { Bug } from './bugs.js'
 import { Random } from './random.js'
 import { Trace } from './trace.js'
 
@@ -28,6 +29,8 @@ export class Violation extends Error {
   }
 }
 
+const noBug: Bug = { invariantName: '', says: '' }
+
 export class World {
   readonly random: Random
   readonly trace: Trace
@@ -42,7 +45,11 @@ export class World {
   #order = 0
   readonly #heap: Event[] = []
 
-  constructor(seed: number, print?: (line: string) => void) {
+  /** Planted, if any. */
+  readonly bug: Bug
+
+  constructor(seed: number, bug: Bug = noBug, print?: (line: string) => void) {
+    this.bug = bug
     this.random = new Random(seed)
     this.trace = new Trace(print)
   }
