@@ -14,6 +14,7 @@ import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import type { QueryNode } from '#nodes/query/contract.js'
@@ -94,6 +95,7 @@ export async function assembleStandalone(
     runtime,
     retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
+    facts: factsOf(config, engine.memory),
   })
   const listeners = await listen(config, proxy, engine.memory, events)
   return {
@@ -292,6 +294,30 @@ export async function storePassword(
   )
   await coordinator.stop()
   await meta.close()
+}
+
+/** Every kind of node is in this process. */
+function factsOf(config: Config, memory: () => readonly MemoryPart[]): ClusterFacts {
+  const startedMs = systemRuntime.nowMs()
+  return {
+    nodes: async () =>
+      ['proxy', 'coordinator', 'streaming', 'query', 'data'].map((kind) => ({
+        name: `${kind}-1`,
+        kind,
+        state: 'active',
+        address: kind === 'proxy' ? `${config.host}:${config.port}` : 'in process',
+        startedMs,
+        version: '0.1.0',
+      })),
+    memory: async () => {
+      const { rss, heapUsed } = process.memoryUsage()
+      return [
+        ...memory(),
+        { name: 'process', usedBytes: rss, budgetBytes: 0, events: {} },
+        { name: 'JavaScript heap', usedBytes: heapUsed, budgetBytes: 0, events: {} },
+      ]
+    },
+  }
 }
 
 /** Prometheus' text format. */

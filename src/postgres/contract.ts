@@ -184,6 +184,8 @@ export interface Evaluation {
   /** DDL of the session's open transaction, replayed (and rolled back) around the run. */
   readonly pendingDdl: readonly DdlEntry[]
   readonly loads: readonly TableLoad[]
+  /** Ours, run by the superuser when the rows are loaded. */
+  readonly afterLoads?: string | undefined
   /** Set before the run, read back after it. */
   readonly sequences: readonly SequenceState[]
   /** nextval results of the session, for currval/lastval; last in the list = lastval. */

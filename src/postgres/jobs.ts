@@ -60,6 +60,8 @@ export interface EvaluateJob {
   readonly transactionStartMs: number | undefined
   readonly captureTables: readonly number[]
   readonly reportLocks: boolean
+  /** SQL of ours to run when the rows are loaded. */
+  readonly afterLoads: string | undefined
   readonly copyData: Uint8Array | undefined
   /** Loaded rows must be in the unique indexes of the tables that may change: ON CONFLICT. */
   readonly needsKeys: boolean

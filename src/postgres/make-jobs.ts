@@ -64,6 +64,7 @@ export function evaluateJob(evaluation: Evaluation, catalog: CatalogSnapshot): E
     transactionStartMs: evaluation.transactionStartMs,
     captureTables,
     reportLocks: evaluation.reportLocks === true,
+    afterLoads: evaluation.afterLoads,
     copyData: copyData === undefined ? undefined : ownCopy(copyData),
     needsKeys: captureTables.length > 0 && needsKeys(evaluation, catalog),
   }

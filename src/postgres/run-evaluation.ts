@@ -120,6 +120,7 @@ export class Evaluations {
       }
     }
     for (const load of job.loads) loadRows(embedded, load)
+    if (job.afterLoads !== undefined) embedded.run(job.afterLoads)
     this.#sequences.set(job.sessionSequences, job.sequences)
     const bases = this.#captureBases(job)
     const become = becomeUser(job.settings.user, job.settings.role)

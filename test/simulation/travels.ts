@@ -24,6 +24,7 @@ export const streamingTravels: Travels<StreamingNode> = {
   buildIndex: 'once',
   compact: 'once',
   statistics: 'repeatable',
+  activity: 'repeatable',
   stop: 'absent',
 }
 

@@ -2,7 +2,9 @@ import type { Mutex } from '#base/async/mutex.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
+import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
 import type { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
@@ -20,6 +22,9 @@ export interface ProxyEnvironment {
   readonly runtime: Runtime
   readonly retentionMs: number
   readonly live: LiveTables
+  readonly tableCounters: TableCounters
+  /** undefined: nobody says. */
+  readonly facts: ClusterFacts | undefined
   readonly plans: PlanCache
   readonly sequences: Sequences
   readonly advisoryLocks: AdvisoryLocks

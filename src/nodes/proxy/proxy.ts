@@ -8,7 +8,9 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
+import { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
 import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
@@ -36,6 +38,8 @@ export interface ProxyOptions {
   readonly retentionMs: number
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
   readonly createUnknownUsers: boolean
+  /** What elanus.nodes and elanus.memory show. */
+  readonly facts?: ClusterFacts | undefined
 }
 
 export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
@@ -46,6 +50,8 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     runtime: options.runtime,
     retentionMs: options.retentionMs,
     live: await openLiveTables(options.postgres),
+    tableCounters: new TableCounters(),
+    facts: options.facts,
     plans: new PlanCache(),
     sequences: new Sequences(options.coordinator),
     advisoryLocks: new AdvisoryLocks(),

@@ -174,6 +174,8 @@ export interface StreamingNode {
 
   /** Live rows, bytes and segments: pg_class.reltuples, pg_relation_size, elanus.segments. */
   statistics(tableId: number): Promise<TableStatistics>
+  /** The log channel, and what is done or waits in the background: elanus.channels, elanus.jobs. */
+  activity(): Promise<StreamingActivity>
   stop(): Promise<void>
 }
 
@@ -195,6 +197,8 @@ export interface SegmentStatistics {
   readonly deletedCount: number
   readonly bytes: number
   readonly indexBytes: number
+  /** Of the bytes: what merging would give back, as the share of rows that are deleted. */
+  readonly garbageBytes: number
 }
 
 export interface TableStatistics {
@@ -203,4 +207,34 @@ export interface TableStatistics {
   readonly bytes: number
   readonly indexBytes: ReadonlyMap<number, number>
   readonly segments: readonly SegmentStatistics[]
+}
+
+export type JobKind = 'flush' | 'build index' | 'compact' | 'write deletes'
+
+export interface JobReport {
+  readonly kind: JobKind
+  readonly state: 'running' | 'waiting'
+  readonly tableId: number
+  /** The segment that is made, or changed. */
+  readonly segmentId: number
+  /** 0: none. */
+  readonly indexOid: number
+  /** Unix milliseconds; 0: it waits. */
+  readonly startedMs: number
+  /** Rows. */
+  readonly done: number
+  readonly total: number
+}
+
+export interface StreamingActivity {
+  readonly logChannel: string
+  readonly term: number
+  /** Everything committed at or before can be read. */
+  readonly serviceTime: Timestamp
+  /** The log begins at the first position and ends before the second. */
+  readonly logStart: number
+  readonly logEnd: number
+  readonly logBytes: number
+  readonly shardCount: number
+  readonly jobs: readonly JobReport[]
 }

@@ -26,6 +26,11 @@ export class LogAppender {
     this.#onIndeterminate = onIndeterminate
   }
 
+  /** Position of the next record. */
+  get end(): LogPosition {
+    return this.#end
+  }
+
   /** Bytes at or after the last truncation: roughly what replay would read. */
   get bytesHeld(): number {
     return this.#bytes - (this.#marks[0]?.bytes ?? 0)

@@ -27,6 +27,7 @@ import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { Garbage } from '#nodes/streaming/garbage.js'
 import { memoryHolder } from '#nodes/streaming/growing-memory.js'
 import { Hurry } from '#nodes/streaming/hurry.js'
+import { Jobs } from '#nodes/streaming/jobs.js'
 import { defaultStreamingLimits, type StreamingLimits } from '#nodes/streaming/limits.js'
 import { LogAppender } from '#nodes/streaming/log-appender.js'
 import { ownedCoordinator } from '#nodes/streaming/owned-coordinator.js'
@@ -50,7 +51,7 @@ import {
 } from '#nodes/streaming/settle-transactions.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import { allChannels, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
-import { statistics } from '#nodes/streaming/statistics.js'
+import { activity, statistics } from '#nodes/streaming/statistics.js'
 import { dropTable, putTable } from '#nodes/streaming/tables.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import type { Wal } from '#storage/wal/wal.js'
@@ -203,6 +204,7 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
   const ownership = isLeased
     ? await takeOwnership({ coordinator, logChannel, term, runtime, onDeposed: depose })
     : exclusiveOwnership
+  const jobs = new Jobs(runtime)
   const state: StreamingState = {
     logChannel,
     logChannelCount: options.logChannelCount ?? 1,
@@ -215,7 +217,8 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
       ? ownedCoordinator(coordinator, logChannel, term, () => void ownership.findDeposed())
       : coordinator,
     queryNode,
-    dataNode,
+    dataNode: jobs.watched(dataNode),
+    jobs,
     ownership,
     log: new LogAppender(isLeased ? ownedWriter(writer, ownership) : writer, end, fail),
     commits: new CommitQueue(fail),
@@ -241,7 +244,14 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
   return state
 }
 
-type Reads = 'serviceTime' | 'findConflict' | 'search' | 'scan' | 'aggregate' | 'statistics'
+type Reads =
+  | 'serviceTime'
+  | 'findConflict'
+  | 'search'
+  | 'scan'
+  | 'aggregate'
+  | 'statistics'
+  | 'activity'
 
 function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNode, Reads> {
   return {
@@ -259,6 +269,7 @@ function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNo
     aggregate: (fragment, context) =>
       inside(state, gate, () => aggregate(state, fragment, context)),
     statistics: (tableId) => inside(state, gate, async () => statistics(state, tableId)),
+    activity: () => inside(state, gate, async () => activity(state)),
   }
 }
 

@@ -15,6 +15,7 @@ import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { Decisions } from '#nodes/streaming/decisions.js'
 import type { Garbage } from '#nodes/streaming/garbage.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
+import type { Jobs } from '#nodes/streaming/jobs.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import type { LogAppender } from '#nodes/streaming/log-appender.js'
 import type { Ownership } from '#nodes/streaming/ownership.js'
@@ -38,6 +39,7 @@ export interface StreamingState {
   readonly coordinator: Coordinator
   readonly queryNode: QueryNode
   readonly dataNode: DataNode
+  readonly jobs: Jobs
   readonly log: LogAppender
   readonly ownership: Ownership
   readonly commits: CommitQueue

@@ -1,4 +1,9 @@
-import type { SegmentStatistics, TableStatistics } from '#nodes/streaming/contract.js'
+import type {
+  SegmentStatistics,
+  StreamingActivity,
+  TableStatistics,
+} from '#nodes/streaming/contract.js'
+import { jobReports } from '#nodes/streaming/jobs.js'
 import { isTruncated } from '#nodes/streaming/needed-position.js'
 import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
@@ -24,6 +29,7 @@ export function statistics(state: StreamingState, tableId: number): TableStatist
         deletedCount: segment.deletedCount + segment.rowCount - segment.committedCount,
         bytes: Math.round(segment.byteLength),
         indexBytes: 0,
+        garbageBytes: share(segment.byteLength, segment.deletedCount, segment.rowCount),
       })
     }
   }
@@ -47,5 +53,26 @@ function sealedStatistics({ manifest, deletes }: SealedEntry, shard: number): Se
     deletedCount: deletes.count,
     bytes: manifest.data.bytes + (manifest.deletes?.bytes ?? 0),
     indexBytes: manifest.indexes.reduce((sum, { object }) => sum + object.bytes, 0),
+    garbageBytes: share(manifest.data.bytes, deletes.count, manifest.rowCount),
+  }
+}
+
+function share(bytes: number, part: number, whole: number): number {
+  return whole === 0 ? 0 : Math.round((bytes * Math.min(part, whole)) / whole)
+}
+
+export function activity(state: StreamingState): StreamingActivity {
+  const { logChannel, log, commits, logStart, tables } = state
+  let shardCount = 0
+  for (const { channels } of tables.values()) shardCount += channels.length
+  return {
+    logChannel,
+    term: log.term,
+    serviceTime: commits.bound() ?? commits.appliedTime,
+    logStart,
+    logEnd: log.end,
+    logBytes: log.bytesHeld,
+    shardCount,
+    jobs: jobReports(state),
   }
 }

@@ -19,10 +19,11 @@ import type {
   CommitRequest,
   CommitResult,
   KeyConflict,
+  StreamingActivity,
   StreamingNode,
 } from '#nodes/streaming/contract.js'
 
-type OfOneNode = 'serviceTime' | 'term' | 'prepare' | 'finish' | 'outcome'
+type OfOneNode = 'serviceTime' | 'term' | 'prepare' | 'finish' | 'outcome' | 'activity'
 
 /** What the proxy sees of the streaming nodes. Verbs mean the same as in StreamingNode, over all that are concerned. */
 export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
@@ -30,6 +31,10 @@ export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
   strongTimestamp(): Timestamp | Promise<Timestamp>
   /** The newest timestamp at which a read waits nowhere. */
   readableTimestamp(): Timestamp
+  /** Of every log channel. */
+  activities(): Promise<readonly StreamingActivity[]>
+  /** The log channel that a shard lies on. */
+  logChannelOf(tableId: number, shard: number): string
   /** Waits for what must still be told to participants, some seconds at most; nodes are not stopped. */
   stop(): Promise<void>
 }
@@ -82,6 +87,13 @@ export function openDistributedStreaming(
       }
     },
     findConflict: (write, context) => findConflict(layout, runtime, write, context),
+    activities: () =>
+      Promise.all(
+        layout.names.map((name) =>
+          reach(runtime, backgroundContext, () => layout.node(name).activity()),
+        ),
+      ),
+    logChannelOf: options.logChannelOf,
     async stop() {
       const waited = runtime.sleep(stopWaitMs, stopping.signal).catch(() => {})
       await Promise.race([Promise.all(background), waited])

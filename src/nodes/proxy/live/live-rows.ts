@@ -1,10 +1,14 @@
 /** The rows of each live table, column by column as sql/live.sql declares them, in send format. */
 import { unreachable } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
-import { int32Datum, int64Datum } from '#engine/columnar/read-datum.js'
+import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
+import { channels, jobs, memory, nodes } from '#nodes/proxy/live/node-rows.js'
+import { relations, segments } from '#nodes/proxy/live/relation-rows.js'
+import { int4, int8, text, timestamptz } from '#nodes/proxy/live/send-format.js'
+import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
-import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Postgres } from '#postgres/contract.js'
 
 export type LiveTableName =
@@ -13,26 +17,22 @@ export type LiveTableName =
   | 'live_copy'
   | 'live_segments'
   | 'live_relations'
+  | 'live_channels'
+  | 'live_jobs'
+  | 'live_nodes'
+  | 'live_memory'
 
 /** Where the facts are. */
 export interface LiveSources {
   readonly postgres: Postgres
-  readonly streaming: Pick<StreamingNode, 'statistics'>
+  readonly streaming: Pick<DistributedStreaming, 'statistics' | 'activities' | 'logChannelOf'>
+  readonly tableCounters: TableCounters
+  readonly facts: ClusterFacts | undefined
   readonly progress: Progress
   readonly sessions: SessionRegistry
 }
 
 export type LiveRow = readonly Datum[]
-
-const encoder = new TextEncoder()
-const text = (value: string): Datum => encoder.encode(value)
-const int4 = (value: number): Datum => int32Datum(value)
-const int8 = (value: number): Datum => int64Datum(BigInt(Math.trunc(value)))
-
-/** Unix milliseconds → timestamptz: microseconds since 2000-01-01. */
-function timestamptz(unixMs: number): Datum {
-  return int64Datum((BigInt(Math.trunc(unixMs)) - 946_684_800_000n) * 1000n)
-}
 
 export async function liveRows(
   name: LiveTableName,
@@ -71,6 +71,14 @@ export async function liveRows(
       return segments(environment)
     case 'live_relations':
       return relations(environment)
+    case 'live_channels':
+      return channels(environment)
+    case 'live_jobs':
+      return jobs(environment)
+    case 'live_nodes':
+      return nodes(environment)
+    case 'live_memory':
+      return memory(environment)
     default:
       return unreachable(name)
   }
@@ -107,38 +115,4 @@ function inet(host: string): Datum {
   if (parts.length !== 4 || parts.some((part) => !Number.isInteger(part) || part < 0 || part > 255))
     return null
   return Uint8Array.of(2, 32, 0, 4, ...parts)
-}
-
-async function segments({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
-  const rows: LiveRow[] = []
-  for (const table of postgres.catalog().tables.values()) {
-    if (table.kind !== 'table') continue
-    for (const segment of (await streaming.statistics(table.oid)).segments) {
-      rows.push([
-        int4(table.oid),
-        int4(segment.shard),
-        int8(segment.segmentId),
-        text(segment.stage),
-        int8(segment.rowCount),
-        int8(segment.deletedCount),
-        int8(segment.bytes),
-        int8(segment.indexBytes),
-      ])
-    }
-  }
-  return rows
-}
-
-/** A table's row, and one for each vector index: its size under its own OID. */
-async function relations({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
-  const rows: LiveRow[] = []
-  for (const table of postgres.catalog().tables.values()) {
-    if (table.kind !== 'table') continue
-    const { liveRows: live, deadRows, bytes, indexBytes } = await streaming.statistics(table.oid)
-    const allIndexes = [...indexBytes.values()].reduce((sum, size) => sum + size, 0)
-    rows.push([int4(table.oid), int8(live), int8(deadRows), int8(bytes), int8(allIndexes)])
-    for (const [oid, size] of indexBytes)
-      rows.push([int4(oid), int8(live), int8(0), int8(size), int8(0)])
-  }
-  return rows
 }

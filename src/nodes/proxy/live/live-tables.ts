@@ -18,10 +18,17 @@ const names: readonly LiveTableName[] = [
   'live_copy',
   'live_segments',
   'live_relations',
+  'live_channels',
+  'live_jobs',
+  'live_nodes',
+  'live_memory',
 ]
 
 /** Functions whose bodies read live_relations: EXPLAIN does not show it. */
-const readsRelations = /\bpg_(relation|table|total_relation|indexes)_size\b/i
+const readsRelations =
+  /\bpg_((relation|table|total_relation|indexes|database)_size|stat_get_(live_tuples|dead_tuples|numscans|tuples_(inserted|updated|deleted)))\b/i
+/** Columns of pg_class that are facts; `*` may be `c.*`. */
+const namesRelationFacts = /\b(reltuples|relpages)\b|\*/i
 
 export class LiveTables {
   readonly #oids: ReadonlyMap<LiveTableName, number>
@@ -39,8 +46,15 @@ export class LiveTables {
       for (const child of node.Plans ?? []) walk(child)
     }
     walk(plan)
-    if (readsRelations.test(sql)) found.add('live_relations')
+    if (readsRelations.test(sql) || readsRelationFacts(plan, sql)) found.add('live_relations')
     return [...found]
+  }
+
+  /** What makes the facts of pg_class true once the rows are loaded; undefined: the statement does not read them. */
+  afterLoads(loaded: readonly LiveTableName[], plan: PlanNode, sql: string): string | undefined {
+    return loaded.includes('live_relations') && readsRelationFacts(plan, sql)
+      ? 'CALL elanus.set_relation_statistics()'
+      : undefined
   }
 
   async loads(
@@ -62,6 +76,17 @@ export class LiveTables {
     }
     return loads
   }
+}
+
+function readsRelationFacts(plan: PlanNode, sql: string): boolean {
+  return namesRelationFacts.test(sql) && scansClasses(plan)
+}
+
+function scansClasses(node: PlanNode): boolean {
+  return (
+    (node['Relation Name'] === 'pg_class' && node.Schema === 'pg_catalog') ||
+    (node.Plans ?? []).some(scansClasses)
+  )
 }
 
 export async function openLiveTables(postgres: Postgres): Promise<LiveTables> {

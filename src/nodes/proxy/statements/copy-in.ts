@@ -86,6 +86,7 @@ async function copyNatively(
         transaction.overlay(table.oid).insert(batch, stored)
       }
       total += batch.rowCount
+      environment.tableCounters.of(table.oid).inserted += batch.rowCount
       bytes += block.consumed
       progress.update(total, bytes)
       execution.context.signal.throwIfAborted()

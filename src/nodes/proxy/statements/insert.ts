@@ -31,6 +31,7 @@ export async function insert(execution: Execution): Promise<Result> {
   const conflict = await findConflict(execution, plan.table, batch, [])
   if (conflict !== undefined) throw conflictError(plan.table, conflict, execution.settings)
   const stored = storedColumns(plan.table)
+  execution.environment.tableCounters.of(plan.table.oid).inserted += batch.rowCount
   execution.transaction.overlay(plan.table.oid).insert(
     batch,
     stored.map((column) => column.attnum),

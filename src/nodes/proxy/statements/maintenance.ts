@@ -15,22 +15,37 @@ export async function checkpoint(execution: Execution): Promise<Result> {
 export async function vacuum(execution: Execution): Promise<Result> {
   const { tree } = execution.parsed
   // ANALYZE: row counts are always exact here.
-  if (tree['is_vacuumcmd'] !== true) return commandResult('ANALYZE')
+  if (tree['is_vacuumcmd'] !== true) {
+    for (const table of tablesNamed(execution)) {
+      const counts = execution.environment.tableCounters.of(table.oid)
+      counts.lastAnalyzeMs = execution.environment.runtime.nowMs()
+      counts.analyzeCount += 1
+    }
+    return commandResult('ANALYZE')
+  }
   refuseInBlock(execution, 'VACUUM')
   const options = (tree['options'] ?? []) as readonly { readonly DefElem?: TreeNode }[]
   const full = options.some((option) => option.DefElem?.['defname'] === 'full')
-  const relations = (tree['rels'] ?? []) as readonly { readonly VacuumRelation?: TreeNode }[]
-  const named = relations.map((item) =>
-    resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode),
-  )
-  const tables = named.length > 0 ? named : [...execution.catalog.tables.values()]
-  for (const table of tables) {
+  for (const table of tablesNamed(execution)) {
     if (table.kind !== 'table') continue
     await checkPrivilege(execution, table, 'MAINTAIN')
     if (full) await execution.environment.streaming.compact(table.oid, execution.context)
     else await execution.environment.streaming.flush(table.oid, execution.context)
+    const counts = execution.environment.tableCounters.of(table.oid)
+    counts.lastVacuumMs = execution.environment.runtime.nowMs()
+    counts.vacuumCount += 1
   }
   return commandResult('VACUUM')
+}
+
+/** All tables when none is named. */
+function tablesNamed(execution: Execution): readonly TableInfo[] {
+  const { tree } = execution.parsed
+  const relations = (tree['rels'] ?? []) as readonly { readonly VacuumRelation?: TreeNode }[]
+  const named = relations.map((item) =>
+    resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode),
+  )
+  return named.length > 0 ? named : [...execution.catalog.tables.values()]
 }
 
 export async function reindex(execution: Execution): Promise<Result> {

@@ -400,6 +400,12 @@ function keepChanges(
 ): void {
   for (const change of changes) {
     const loaded = rows.find((entry) => entry.table.oid === change.table.oid)
+    execution.environment.tableCounters.change(
+      change.table.oid,
+      execution.parsed.kind,
+      change.removed.length,
+      change.inserted.rowCount,
+    )
     const overlay = execution.transaction.overlay(change.table.oid)
     overlay.deleteOwn(removedOwn(change, loaded))
     overlay.deleteStored(removedRowIds(change, loaded))

@@ -2,6 +2,7 @@
  * ★ Answers a SELECT: plan (cached), bind the slots, choose the read timestamp, ask every shard, reduce, write rows.
  */
 import { DatabaseError, unreachable } from '#base/errors.js'
+import { countScans } from '#nodes/proxy/live/count-scans.js'
 import { preparePlan } from '#nodes/proxy/plan/prepare-plan.js'
 import type { HoistedPlan, PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
@@ -24,6 +25,7 @@ export async function select(execution: Execution): Promise<Result> {
   const { plan } = prepared
   const resolved = resolveSlots(prepared.slots, prepared.description.parameterTypes, execution)
   const values = resolved instanceof Promise ? await resolved : resolved
+  countScans(plan, execution)
   switch (plan.kind) {
     case 'search':
       return search(plan, values, prepared, execution)
@@ -48,7 +50,8 @@ async function fromCatalog(prepared: PreparedPlan, execution: Execution): Promis
   const loads = live.length === 0 ? [] : await environment.live.loads(live, environment)
   const elsewhere = loads.length > 0 || mayTakeLong(prepared.explained, bound.sql)
   const result = await withSequences(execution, async (sequences) => {
-    const evaluation = { ...evaluationOf(execution, bound, loads), sequences }
+    const afterLoads = environment.live.afterLoads(live, prepared.explained, bound.sql)
+    const evaluation = { ...evaluationOf(execution, bound, loads), sequences, afterLoads }
     return elsewhere
       ? environment.postgres.evaluate(evaluation, context)
       : environment.postgres.catalogQuery(evaluation, context)
