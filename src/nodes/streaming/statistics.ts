@@ -3,7 +3,7 @@ import type {
   StreamingActivity,
   TableStatistics,
 } from '#nodes/streaming/contract.js'
-import { jobReports } from '#nodes/streaming/jobs.js'
+import { jobReports } from '#nodes/streaming/job-reports.js'
 import { isTruncated } from '#nodes/streaming/needed-position.js'
 import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'

@@ -1,15 +1,10 @@
 /** The rows of each live table, column by column as sql/live.sql declares them, in send format. */
 import { unreachable } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
-import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
-import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
+import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { channels, jobs, memory, nodes } from '#nodes/proxy/live/node-rows.js'
 import { relations, segments } from '#nodes/proxy/live/relation-rows.js'
 import { int4, int8, text, timestamptz } from '#nodes/proxy/live/send-format.js'
-import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
-import type { Progress } from '#nodes/proxy/session/progress.js'
-import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
-import type { Postgres } from '#postgres/contract.js'
 
 export type LiveTableName =
   | 'live_activity'
@@ -21,18 +16,6 @@ export type LiveTableName =
   | 'live_jobs'
   | 'live_nodes'
   | 'live_memory'
-
-/** Where the facts are. */
-export interface LiveSources {
-  readonly postgres: Postgres
-  readonly streaming: Pick<DistributedStreaming, 'statistics' | 'activities' | 'logChannelOf'>
-  readonly tableCounters: TableCounters
-  readonly facts: ClusterFacts | undefined
-  readonly progress: Progress
-  readonly sessions: SessionRegistry
-}
-
-export type LiveRow = readonly Datum[]
 
 export async function liveRows(
   name: LiveTableName,

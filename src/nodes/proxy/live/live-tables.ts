@@ -3,12 +3,8 @@
  * PostgreSQL's own views (pg_stat_activity, pg_stat_progress_…) and size functions are defined over them.
  */
 import { backgroundContext } from '#base/context.js'
-import {
-  type LiveRow,
-  type LiveSources,
-  type LiveTableName,
-  liveRows,
-} from '#nodes/proxy/live/live-rows.js'
+import { type LiveTableName, liveRows } from '#nodes/proxy/live/live-rows.js'
+import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import type { PlanNode, Postgres, TableLoad } from '#postgres/contract.js'
 

@@ -1,6 +1,6 @@
 /** Facts about nodes, their log channels, background work and memory. */
 import { timestampToUnixMs } from '#base/timestamp.js'
-import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-rows.js'
+import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { int4, int8, text, timestamptz, timestamptzOrNever } from '#nodes/proxy/live/send-format.js'
 
 export async function channels({ streaming }: LiveSources): Promise<readonly LiveRow[]> {

@@ -1,8 +1,7 @@
 /** Facts about tables, their indexes and segments. */
-import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-rows.js'
+import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { int4, int8, text, timestamptzOrNever } from '#nodes/proxy/live/send-format.js'
 import type { TableCounts } from '#nodes/proxy/live/table-counters.js'
-import { shardsOf } from '#nodes/proxy/statements/read-rows.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 
 export async function segments({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
@@ -61,7 +60,7 @@ export async function relations(sources: LiveSources): Promise<readonly LiveRow[
       bytes: found.bytes,
       indexBytes: [...found.indexBytes.values()].reduce((sum, bytes) => sum + bytes, 0),
       garbageBytes: found.segments.reduce((sum, segment) => sum + segment.garbageBytes, 0),
-      shardCount: shardsOf(table),
+      shardCount: Number(table.options.get('shards') ?? '1'),
     }
     rows.push(relationRow(table.oid, size, tableCounters.of(table.oid)))
     for (const oid of indexOids(table)) {

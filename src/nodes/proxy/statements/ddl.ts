@@ -17,10 +17,10 @@ import {
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
+import { tablesLookedAt } from '#nodes/proxy/statements/tables-looked-at.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
-import { collectRelations } from '#postgres/tree-walk.js'
 
 export async function ddl(execution: Execution): Promise<Result> {
   const tag = await runDdl(execution, execution.parsed.sql)
@@ -156,19 +156,17 @@ const catalogOnly = new Set([
   'AT_DropExpression',
   'AT_ClusterOn',
   'AT_DropCluster',
+  'AT_DetachPartition',
+  'AT_DetachPartitionFinalize',
 ])
 
 /** Runs ALTER TABLE (or CREATE UNIQUE INDEX) over the rows that are there, so that PostgreSQL validates and rewrites them. */
 async function overRowsIfNeeded(execution: Execution) {
-  const { parsed, environment, catalog, transaction } = execution
+  const { parsed, environment, transaction } = execution
   if (!needsRows(parsed.nodeTag, parsed.tree)) return []
   const readAt = await chooseWriteTimestamp(execution)
-  const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
-  const tables = [...catalog.tables.values()].filter(
-    (table) => names.has(table.name) && table.kind === 'table',
-  )
   const loaded: LoadedRows[] = []
-  for (const table of tables) {
+  for (const table of await tablesLookedAt(execution)) {
     const rows = await loadWhole(execution, table.oid, readAt)
     if (rows !== undefined && rows.rowCount > 0) loaded.push(rows)
   }
@@ -209,6 +207,7 @@ async function overRowsIfNeeded(execution: Execution) {
 
 function needsRows(nodeTag: string, tree: TreeNode): boolean {
   if (nodeTag === 'IndexStmt') return tree['unique'] === true
+  if (nodeTag === 'CreateStmt') return tree['partbound'] !== undefined
   if (nodeTag !== 'AlterTableStmt' || tree['objtype'] !== 'OBJECT_TABLE') return false
   const commands = (tree['cmds'] ?? []) as readonly { readonly AlterTableCmd?: TreeNode }[]
   return commands.some(({ AlterTableCmd: command }) => {
