@@ -24,6 +24,7 @@ export function entrance(node: () => StreamingNode): StreamingNode {
       node().buildIndex(tableId, indexOid, onProgress, context, which),
     compact: async (tableId, context) => node().compact(tableId, context),
     statistics: async (tableId) => node().statistics(tableId),
+    activity: async () => node().activity(),
     async stop() {
       await node().stop()
     },

@@ -81,13 +81,6 @@ export async function openReopeningStreamingNode(
     },
     runBackground: async () => node().runBackground(),
     ...entrance(node),
-    aggregate: async (fragment, context) => node().aggregate(fragment, context),
-    flush: async (tableId, context) => node().flush(tableId, context),
-    buildIndex: async (tableId, indexOid, onProgress, context, which) =>
-      node().buildIndex(tableId, indexOid, onProgress, context, which),
-    compact: async (tableId, context) => node().compact(tableId, context),
-    statistics: async (tableId) => node().statistics(tableId),
-    activity: async () => node().activity(),
     async stop() {
       stopped = true
       await reopening
