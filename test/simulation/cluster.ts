@@ -17,6 +17,8 @@ import {
   type DistributedStreaming,
   openDistributedStreaming,
 } from '#nodes/proxy/distribute/distributed-streaming.js'
+import type { QueryReplica } from '#nodes/query/contract.js'
+import { openPlacedQueryNodes, type PlacedQueryNodes } from '#nodes/query/placed-query-nodes.js'
 import { logChannelOf, type StreamingNode } from '#nodes/streaming/contract.js'
 import { NotOwnerError } from '#nodes/streaming/ownership.js'
 import { Directory } from './directory.js'
@@ -35,7 +37,7 @@ import type { Random } from './random.js'
 import { remoteCoordinator } from './remote-coordinator.js'
 import type { Settings } from './settings.js'
 import { Disks } from './stores.js'
-import { streamingTravels } from './travels.js'
+import { queryTravels, streamingTravels } from './travels.js'
 import type { World } from './world.js'
 
 export interface ProxyPlace {
@@ -43,9 +45,11 @@ export interface ProxyPlace {
   readonly streaming: DistributedStreaming
 }
 
-type Kind = 'server' | 'coordinator' | 'worker' | 'proxy'
+type Kind = 'server' | 'coordinator' | 'worker' | 'query' | 'proxy'
 
 interface Worker extends Place {
+  /** Query nodes in other processes; undefined: it has one of its own. */
+  readonly placed: PlacedQueryNodes | undefined
   readonly surroundings: Surroundings
   /** Log channels that it owns, or (undefined) is about to. */
   readonly owned: Map<string, StreamingNode | undefined>
@@ -67,6 +71,7 @@ export class Cluster {
   /** Is about to lead. */
   #candidate: SimProcess | undefined
   #leaderCount = 0
+  readonly #queryNodes = new Map<string, Address<QueryReplica>>()
 
   constructor(world: World, settings: Settings) {
     this.world = world
@@ -90,8 +95,9 @@ export class Cluster {
   }
 
   start(): void {
-    const { coordinatorCount, workerCount, proxyCount } = this.settings
+    const { coordinatorCount, workerCount, queryCount, proxyCount } = this.settings
     if (coordinatorCount === 0) this.#boot('server')
+    for (let n = 0; n < queryCount; n += 1) this.#boot(`query-${n}`)
     for (let n = 0; n < coordinatorCount; n += 1) this.#boot(`coordinator-${n}`)
     if (coordinatorCount > 0) {
       for (let n = 0; n < workerCount; n += 1) this.#boot(`worker-${n}`)
@@ -161,6 +167,9 @@ export class Cluster {
       case 'worker':
         this.#bootWorker(process)
         return
+      case 'query':
+        this.#bootQuery(process)
+        return
       case 'proxy':
         this.#bootProxy(process)
         return
@@ -173,12 +182,15 @@ export class Cluster {
     const kind = kindOf(name)
     this.world.say(name, 'is killed')
     this.world.count(`${kind} killed`)
+    const candidate = this.#candidate
     process.kill()
     const restartMs = this.#random.between(1, restartMsMax)
     this.world.after(restartMs, 'boot', () => this.#boot(name))
     if (kind === 'coordinator') {
       this.world.after(this.#random.between(1, 30), 'elect', () => {
-        if (this.directory.newest('coordinator')?.process.alive !== true) this.elect()
+        // One that died while it was about to lead may have deposed the one before.
+        if (this.directory.newest('coordinator')?.process.alive !== true || process === candidate)
+          this.elect()
       })
     }
     for (const logChannel of this.#workers.get(name)?.owned.keys() ?? []) {
@@ -218,19 +230,42 @@ export class Cluster {
     })
   }
 
+  #bootQuery(process: SimProcess): void {
+    const target = startQuery(openPlace(process, this.disks))
+    this.#queryNodes.set(process.name, { process, target })
+    for (const worker of this.#workers.values()) this.#introduce(worker, process.name)
+  }
+
+  /** A worker hears of a query node: another life of it knows nothing. */
+  #introduce({ process, placed }: Worker, name: string): void {
+    const address = this.#queryNodes.get(name)
+    if (placed === undefined || address === undefined) return
+    const stub = this.network.connect<QueryReplica>(process, name, () => address, queryTravels)
+    this.world.after(this.#random.between(0, 20), 'introduce', () => {
+      if (process.alive && this.#queryNodes.get(name) === address) placed.putNode(name, stub)
+    })
+  }
+
   #bootWorker(process: SimProcess): void {
     const place = openPlace(process, this.disks)
     const coordinator = remoteCoordinator(process, this.network, this.directory)
     this.#carryOut(process, startData(place), {
       done: (dataNode) => {
         const peers = this.#streamingNodes(process)
+        const { queryCount, replicaCount } = this.settings
+        const placed =
+          queryCount === 0
+            ? undefined
+            : openPlacedQueryNodes({ runtime: process.runtime, replicaCount, patienceMs: 3000 })
         const surroundings = {
           coordinator,
-          queryNode: startQuery(place),
+          queryNode: placed ?? startQuery(place),
           dataNode,
           peers: (logChannel: string) => peers.get(logChannel),
         }
-        this.#workers.set(process.name, { ...place, surroundings, owned: new Map() })
+        const worker = { ...place, surroundings, placed, owned: new Map() }
+        this.#workers.set(process.name, worker)
+        for (const name of this.#queryNodes.keys()) this.#introduce(worker, name)
       },
       failed: () => this.#kill(process.name),
     })

@@ -8,6 +8,9 @@ export interface Settings {
   /** 0: one server with everything but proxies. */
   readonly coordinatorCount: number
   readonly workerCount: number
+  /** 0: each worker has a query node of its own. */
+  readonly queryCount: number
+  readonly replicaCount: number
   readonly shardCount: number
   readonly proxyCount: number
   readonly sessionsPerProxy: number
@@ -38,6 +41,7 @@ export type Blow =
   | 'crashServer'
   | 'crashCoordinator'
   | 'crashWorker'
+  | 'crashQuery'
   | 'crashProxy'
   | 'elect'
   | 'moveLogChannel'
@@ -78,6 +82,8 @@ function anySettings(random: Random): Settings {
     logChannelCount: random.chance(0.2) ? 1 : 2 + random.below(3),
     coordinatorCount: isCluster ? 1 + random.below(3) : 0,
     workerCount: isCluster ? 1 + random.below(4) : 0,
+    queryCount: isCluster ? random.pick([0, 0, 2, 3]) : 0,
+    replicaCount: 1 + random.below(2),
     shardCount: 1 + random.below(3),
     proxyCount: 1 + random.below(3),
     sessionsPerProxy: 1 + random.below(3),
@@ -88,6 +94,7 @@ function anySettings(random: Random): Settings {
       logBytesMax: random.pick([2000, 10_000, 100_000]),
       retentionMs: 5000,
       smallSegmentCountMax: 2 + random.below(3),
+      orphanGraceMs: 1500,
       undecidedMs: random.pick([20, 100, 500]),
       deletedPartMax: random.pick([0.1, 0.3]),
       backgroundIntervalMs: random.pick([10, 30, 100, 2000]),
@@ -97,8 +104,9 @@ function anySettings(random: Random): Settings {
     everyMs: {
       crashServer: every(0.6, 80, 400),
       crashCoordinator: every(0.4, 80, 400),
+      crashQuery: every(0.5, 60, 300),
       crashWorker: every(0.5, 60, 300),
-      elect: every(0.5, 40, 250),
+      elect: every(0.4, 150, 600),
       moveLogChannel: every(0.5, 40, 250),
       crashProxy: every(0.4, 100, 500),
       partition: every(0.5, 50, 300),

@@ -2,6 +2,7 @@
  * One seed: a cluster under trouble while clients work, then peace, in which everything must become available again and be
  * what the model says.
  */
+import nodeProcess from 'node:process'
 import type { Timestamp } from '#base/timestamp.js'
 import type { Bug } from './bugs.js'
 import { Cluster, type ProxyPlace } from './cluster.js'
@@ -41,6 +42,8 @@ export async function simulate(
   const settings = world.bug.settings?.(chosen) ?? chosen
   const run = new Run(world, settings)
   run.start()
+  const onUnhandled = (reason: unknown): void => world.fail(reason)
+  nodeProcess.on('unhandledRejection', onUnhandled)
   try {
     await world.run(settings.troubleMs + 2 * recoveryMs)
     if (!run.isDone)
@@ -51,6 +54,9 @@ export async function simulate(
   } catch {
     // In world.violation.
   }
+  // Node tells of rejections that nobody handles between turns of the event loop.
+  await new Promise((resolve) => setImmediate(resolve))
+  nodeProcess.off('unhandledRejection', onUnhandled)
   return {
     seed,
     violation: world.violation,
@@ -179,7 +185,8 @@ class Run {
   /** LIVE-1, and everything that was acknowledged is there, once. */
   async #recovered(): Promise<void> {
     const world = this.#world
-    await world.sleep(100)
+    // Now and then long enough for garbage to be collected.
+    await world.sleep(world.random.chance(0.08) ? 4000 : 100)
     const session = await this.#aliveSession()
     // A process may have died while it changed a table.
     const { process, streaming } = session

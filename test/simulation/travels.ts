@@ -2,6 +2,7 @@
 
 import { timestampZero } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { QueryReplica } from '#nodes/query/contract.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import type { Travels } from './network.js'
 
@@ -25,6 +26,17 @@ export const streamingTravels: Travels<StreamingNode> = {
   compact: 'once',
   statistics: 'repeatable',
   activity: 'repeatable',
+  stop: 'absent',
+}
+
+export const queryTravels: Travels<QueryReplica> = {
+  load: 'repeatable',
+  release: 'repeatable',
+  putSchema: 'repeatable',
+  applyDeletes: 'repeatable',
+  search: 'repeatable',
+  scan: 'stream',
+  aggregate: 'repeatable',
   stop: 'absent',
 }
 

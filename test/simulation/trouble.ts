@@ -27,6 +27,7 @@ export function startTrouble(cluster: Cluster): () => void {
     crashServer: () => cluster.crash('server'),
     crashCoordinator: () => cluster.crash('coordinator'),
     crashWorker: () => cluster.crash('worker'),
+    crashQuery: () => cluster.crash('query'),
     crashProxy: () => cluster.crash('proxy'),
     elect: () => cluster.elect(),
     moveLogChannel: () => cluster.moveLogChannel(),

@@ -67,14 +67,16 @@ export class PlacedNode {
 
   /** Never rejects: a node that does not take a schema is of no use, and the reads of others go elsewhere. */
   async #send(first: void | Promise<void>, schema: TableSchema): Promise<void> {
-    for (let sent = first; !this.isGone; sent = this.replica.putSchema(schema)) {
+    for (let sent = first; ; sent = this.replica.putSchema(schema)) {
       try {
+        // Whatever was sent is awaited, also for a node that has gone: nobody else hears that it failed.
         await sent
         return
       } catch (error) {
         if (errorKind(error) === 'final') return
         this.noteAway()
         await this.#runtime.sleep(retryMs)
+        if (this.isGone) return
       }
     }
   }
