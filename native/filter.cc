@@ -539,7 +539,7 @@ class Evaluator {
         }
       } else if (value.tag == FilterConstant::kBigint) {
         integers.push_back(value.integer);
-      } else if (value.number == std::floor(value.number) && std::fabs(value.number) < 9.2e18) {
+      } else if (value.number == std::floor(value.number) && value.number >= -0x1p63 && value.number < 0x1p63) {
         integers.push_back(static_cast<int64_t>(value.number));
       }
     }

@@ -64,6 +64,9 @@ function checkDeletes(
   write: PlannedWrite,
 ): CommitVerdict | undefined {
   const { channel, deletes } = write
+  if (deletes.length > 0 && state.references.isForgotten(plan.request.readAt)) {
+    return { kind: 'error', error: concurrentUpdate() }
+  }
   for (const rowId of deletes) {
     const deleting = channel.pendingDeletes.get(rowId)
     if (deleting !== undefined) return { kind: 'wait', on: deleting }

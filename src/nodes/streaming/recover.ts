@@ -61,6 +61,7 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
   const now = await state.coordinator.timestamp(state.ownership.startsAbove)
   invariant('TS-1', now > newest && now > replay.maxTimestamp, 'timestamps fell')
   state.commits.startAt(now)
+  state.references.forgetBefore(now)
 }
 
 /** @returns newest commit timestamp in a segment */
