@@ -77,6 +77,12 @@ export type RawConditionalKey = readonly [
   boolean,
 ]
 
+/**
+ * What sql/ makes has OIDs from 16384 on and may grow; those of users' objects are in the DDL log for good. So they begin
+ * where the two never meet.
+ */
+export const firstUserOid = 65_536
+
 export interface RawCatalogContent {
   readonly tables: readonly RawTable[]
   readonly columns: readonly RawColumn[]
@@ -90,9 +96,12 @@ export interface RawCatalogContent {
   readonly roles: readonly RawRole[]
 }
 
-// Our own schemas and those of temporary tables hold nothing of the user's.
-const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'elanus', 'elanus_load')
-  AND nspname NOT LIKE 'pg\\_temp%' AND nspname NOT LIKE 'pg\\_toast\\_temp%'`
+// Those of temporary tables and our own hold nothing of the user's, but for schema elanus: a role of that name has its tables there,
+// since the search path begins with "$user". What we ship is older than any table of a user.
+const isUsers = (oid: string): string =>
+  `nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'elanus_load')
+  AND nspname NOT LIKE 'pg\\_temp%' AND nspname NOT LIKE 'pg\\_toast\\_temp%'
+  AND (nspname <> 'elanus' OR ${oid} >= ${firstUserOid})`
 
 const list = (columns: string, from: string): string =>
   `(SELECT coalesce(json_agg(json_build_array(${columns})), '[]') FROM ${from})`
@@ -102,7 +111,7 @@ const numbers = (vector: string): string =>
 const query = `
 WITH rel AS MATERIALIZED (
   SELECT n.nspname, c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ${userSchemas}
+  WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ${isUsers('c.oid')}
 )
 SELECT json_build_object(
 'tables', ${list(
@@ -147,7 +156,7 @@ SELECT json_build_object(
 'sequences', ${list(
   `s.seqrelid::int8, n.nspname, c.relname, s.seqstart::text, s.seqincrement::text, s.seqmin::text, s.seqmax::text, s.seqcycle`,
   `pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.relpersistence <> 't' AND ${userSchemas}`,
+   WHERE c.relpersistence <> 't' AND ${isUsers('c.oid')}`,
 )},
 'types', ${list(
   `t.oid::int8, t.typname, t.typbasetype::int8, t.typtypmod`,
@@ -157,7 +166,7 @@ SELECT json_build_object(
 )},
 'functions', ${list(
   `n.nspname, p.proname`,
-  `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${userSchemas}
+  `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${isUsers('p.oid')}
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'e')`,
 )},
 'roles', ${list(`r.oid::int8, r.rolname, r.rolsuper, r.rolcanlogin`, 'pg_roles r')}

@@ -4,6 +4,7 @@
  */
 import { type Context, checkCancelled } from '#base/context.js'
 import { buildCatalog } from '#postgres/build-catalog.js'
+import { firstUserOid } from '#postgres/catalog-queries.js'
 import type {
   CatalogSnapshot,
   DdlEntry,
@@ -22,11 +23,6 @@ import { refuseUnsafe, singleStatement } from '#postgres/refuse.js'
 import { runCancellable } from '#postgres/run-cancellable.js'
 import { prepareDdl } from '#postgres/table-options.js'
 
-/**
- * What sql/ makes has OIDs from 16384 on and may grow; those of users' objects are in the DDL log for good. So they begin
- * where the two never meet.
- */
-const firstUserOid = 65_536
 // A neighbour that cancels all the time must not keep the others waiting for ever.
 const attemptCountMax = 20
 
