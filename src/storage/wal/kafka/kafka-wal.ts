@@ -23,6 +23,7 @@ export interface KafkaWalOptions {
 
 const batchBytesMax = 32 * 1024 * 1024
 const requestTimeoutMs = 10_000
+const openAttemptsMax = 100
 
 /** Connects when it is first needed. */
 export function openKafkaWal(options: KafkaWalOptions, runtime: Runtime): Wal {
@@ -50,19 +51,38 @@ class KafkaWal implements Wal {
     const terms = `${this.#prefix}.terms`
     await this.#client.ensureTopic(topic)
     await this.#client.ensureTopic(terms)
-    // Offsets of one topic rise for ever: the term.
-    const term = 1 + (await this.#client.produce(terms, [Buffer.from(logChannel)]))
-    const opened = await this.#client.produce(topic, [encodeOpen(term)])
-    const writer = new KafkaWriter({
-      client: this.#client,
-      runtime: this.#runtime,
-      topic,
-      term,
-      next: opened + 1,
-      batchBytesMax,
-    })
-    this.#writers.add(writer)
-    return writer
+    for (let attempt = 0; attempt < openAttemptsMax; attempt += 1) {
+      const { high } = await this.#client.offsets(topic)
+      // Offsets of one topic rise for ever: the term.
+      const term = 1 + (await this.#client.produce(terms, [Buffer.from(logChannel)]))
+      const opened = await this.#client.produce(topic, [encodeOpen(term)])
+      // Who took a later term and was quicker here is deposed now, and so must this one be: terms rise in the log.
+      if (await this.#hasLaterTerm(topic, high, opened, term)) continue
+      const writer = new KafkaWriter({
+        client: this.#client,
+        runtime: this.#runtime,
+        topic,
+        term,
+        next: opened + 1,
+        batchBytesMax,
+      })
+      this.#writers.add(writer)
+      return writer
+    }
+    throw new StoreError('determinate', `the log ${logChannel} is opened by others all the time`)
+  }
+
+  async #hasLaterTerm(topic: string, from: number, to: number, term: number): Promise<boolean> {
+    for (let at = from; at < to; ) {
+      const records = await this.#client.fetch(topic, at, logReadBatchBytes)
+      for (const { offset, value } of records) {
+        if (offset < at || offset >= to) continue
+        const record = decodeKafkaRecord(value)
+        if (record.kind === 'open' && record.term > term) return true
+      }
+      at = (records.at(-1)?.offset ?? to) + 1
+    }
+    return false
   }
 
   /** What counts, and only whole appends: one that was cut short has no last record where it should be. */

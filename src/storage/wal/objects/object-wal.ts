@@ -14,6 +14,7 @@ import type { ObjectStore } from '#storage/objects/objects.js'
 import {
   decodeLogObject,
   encodeLogObject,
+  type LogObject,
   openObjectBytes,
   putIdBytes,
 } from '#storage/wal/objects/log-object.js'
@@ -52,7 +53,8 @@ class ObjectWal implements Wal {
     for (let attempt = 0; attempt < openAttemptsMax; attempt += 1) {
       this.#checkOpen()
       const last = (await this.#list(logChannel)).at(-1)?.number
-      const before = last === undefined ? undefined : await this.#get(logChannel, last)
+      const before = last === undefined ? undefined : await this.#find(logChannel, last)
+      if (last !== undefined && before === undefined) throw this.#gone(logChannel, last)
       const term = (before?.term ?? 0) + 1
       const number = (last ?? 0) + 1
       const opened = encodeLogObject({
@@ -84,7 +86,13 @@ class ObjectWal implements Wal {
     const begin = Math.max(from, await this.#start(logChannel))
     for (const { number, hasRecords } of await this.#list(logChannel)) {
       if (!hasRecords || (number + 1) * positionsPerObject <= begin) continue
-      const { payloads } = await this.#get(logChannel, number)
+      const found = await this.#find(logChannel, number)
+      if (found === undefined) {
+        // Truncated since it was listed.
+        if ((number + 1) * positionsPerObject <= (await this.#start(logChannel))) continue
+        throw this.#gone(logChannel, number)
+      }
+      const { payloads } = found
       const records = payloads
         .map((payload, i) => ({ position: number * positionsPerObject + i, payload }))
         .filter(({ position }) => position >= begin)
@@ -131,13 +139,17 @@ class ObjectWal implements Wal {
     return found
   }
 
-  async #get(logChannel: string, number: number) {
+  async #find(logChannel: string, number: number): Promise<LogObject | undefined> {
     const name = this.#name(logChannel, number)
     const bytes = await this.#objects.get(name)
-    // Truncated since it was listed: the reader began before the checkpoint.
-    if (bytes === undefined)
-      throw new StoreError('determinate', `object "${name}" of the log is gone`)
-    return decodeLogObject(name, bytes)
+    return bytes === undefined ? undefined : decodeLogObject(name, bytes)
+  }
+
+  #gone(logChannel: string, number: number): StoreError {
+    return new StoreError(
+      'determinate',
+      `object "${this.#name(logChannel, number)}" of the log is gone`,
+    )
   }
 
   async #start(logChannel: string): Promise<LogPosition> {
