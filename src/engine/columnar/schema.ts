@@ -47,6 +47,7 @@ export interface TableSchema {
   readonly tableId: number
   /** Raised by every rewrite (TRUNCATE, ALTER TYPE): rows of an older incarnation are gone. */
   readonly incarnation: number
+  /** Rises with every form that storage is given, also when a form is taken back: an older one that comes late is passed over. */
   readonly version: number
   readonly schemaName: string
   readonly name: string

@@ -26,7 +26,7 @@ import { checkRequest, initialSettings } from '#nodes/proxy/session/start.js'
 import { Transaction } from '#nodes/proxy/session/transaction.js'
 import { Sequences } from '#nodes/proxy/statements/sequences.js'
 import { judgeSetting } from '#nodes/proxy/statements/settings-statements.js'
-import { toTableSchema } from '#nodes/proxy/statements/table-schema.js'
+import { nextFormVersion, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
 import type { Postgres } from '#postgres/contract.js'
 
 export interface ProxyOptions {
@@ -94,12 +94,15 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   }
 }
 
-/** After a crash between the two, storage learns of tables that the catalog has, and forgets others. */
+/**
+ * Storage has the forms that the catalog says: what DDL that was cut short has given it is taken back, hence the version of
+ * an attempt at the next catalog version.
+ */
 async function putTables(environment: ProxyEnvironment): Promise<void> {
   const catalog = environment.postgres.catalog()
+  const version = await nextFormVersion(catalog.version + 1, environment.coordinator)
   for (const table of catalog.tables.values()) {
-    if (table.kind === 'table')
-      await environment.streaming.putTable(toTableSchema(table, catalog.version))
+    if (table.kind === 'table') await environment.streaming.putTable(toTableSchema(table, version))
   }
 }
 

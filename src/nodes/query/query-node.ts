@@ -470,7 +470,7 @@ function totalBytes({ mappedBytes, heapBytes, indexBytes }: SegmentMemory): numb
 }
 
 function isNewer(a: TableSchema, b: TableSchema): boolean {
-  return a.incarnation > b.incarnation || (a.incarnation === b.incarnation && a.version > b.version)
+  return a.version > b.version
 }
 
 function notLoaded(segmentId: number): DatabaseError {

@@ -22,6 +22,7 @@ function oneByOne<T>(state: StreamingState, section: () => Promise<T>): Promise<
 
 /**
  * Durable when it resolves. A new key is verified over the rows that are there (23505 'could not create unique index').
+ * A form older than the one that is there changes nothing.
  * A higher incarnation: rows that come from now on have it; those of the old one go with the commit that truncates.
  */
 export function putTable(state: StreamingState, schema: TableSchema): Promise<void> {
@@ -39,6 +40,8 @@ export function putTable(state: StreamingState, schema: TableSchema): Promise<vo
       table.schema.shardCount === schema.shardCount,
       'the number of shards of a table does not change',
     )
+    // A message that was late, or of a proxy that has not heard of the newest DDL yet.
+    if (schema.version < table.schema.version) return
     const isRewrite = schema.incarnation !== table.schema.incarnation
     if (!isRewrite) await verifyUnique(state, table, schema)
     await saveTable(state.coordinator, schema)

@@ -17,9 +17,9 @@ import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
 import { referencesOf } from '#nodes/proxy/statements/check-references.js'
 import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
 import { allShards, routedTable } from '#nodes/proxy/statements/read-rows.js'
-import { sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
+import { nextFormVersion, sameSchema, toTableSchema } from '#nodes/proxy/statements/table-schema.js'
 import type { ChannelWrite } from '#nodes/streaming/contract.js'
-import type { CatalogSnapshot, DdlEntry } from '#postgres/contract.js'
+import type { CatalogSnapshot, DdlEntry, TableInfo } from '#postgres/contract.js'
 
 /** @returns when it happened; zero when it changed no rows. @throws DatabaseError 23505, 23503, 40001, 53100, 58030 …: nothing of the transaction has happened then */
 export async function commitTransaction(
@@ -55,10 +55,30 @@ async function commitChanges(
   environment: ProxyEnvironment,
   context: Context,
 ): Promise<Timestamp> {
+  if (transaction.pendingDdl.length === 0) {
+    return await commitForms(transaction, before, after, environment, context)
+  }
+  const changed = changedTables(before, after)
+  try {
+    await putTables(changed, after, environment)
+    return await commitForms(transaction, before, after, environment, context)
+  } catch (error) {
+    if (hasCertainlyFailed(error)) await takeBack(changed, before, after, environment)
+    throw error
+  }
+}
+
+/** Step 2 to 4: storage has the forms of the tables already. */
+async function commitForms(
+  transaction: Transaction,
+  before: CatalogSnapshot,
+  after: CatalogSnapshot,
+  environment: ProxyEnvironment,
+  context: Context,
+): Promise<Timestamp> {
   const { streaming, coordinator, postgres } = environment
   let committedAt = timestampZero
   const hasDdl = transaction.pendingDdl.length > 0
-  if (hasDdl) await putTables(before, after, environment)
   const writes = channelWrites(transaction, after, environment.runtime.random)
   const entries = transaction.pendingDdl.map(encodeDdl)
   if (writes.length > 0 || transaction.staged.length > 0) {
@@ -100,17 +120,42 @@ async function commitChanges(
   return committedAt
 }
 
+/** Those that storage must be told of. */
+function changedTables(before: CatalogSnapshot, after: CatalogSnapshot): readonly TableInfo[] {
+  return [...after.tables.values()].filter((table) => {
+    if (table.kind !== 'table') return false
+    const old = before.tables.get(table.oid)
+    return old === undefined || !(old === table || sameSchema(old, table))
+  })
+}
+
 async function putTables(
+  tables: readonly TableInfo[],
+  after: CatalogSnapshot,
+  { streaming, coordinator }: ProxyEnvironment,
+): Promise<void> {
+  if (tables.length === 0) return
+  const version = await nextFormVersion(after.version, coordinator)
+  for (const table of tables) await streaming.putTable(toTableSchema(table, version))
+}
+
+/** The transaction has failed: storage gets the forms of before again, and forgets tables that were new. */
+async function takeBack(
+  tables: readonly TableInfo[],
   before: CatalogSnapshot,
   after: CatalogSnapshot,
   environment: ProxyEnvironment,
 ): Promise<void> {
-  for (const table of after.tables.values()) {
-    if (table.kind !== 'table') continue
-    const old = before.tables.get(table.oid)
-    if (old !== undefined && (old === table || sameSchema(old, table))) continue
-    await environment.streaming.putTable(toTableSchema(table, after.version))
-  }
+  const { streaming } = environment
+  const old = tables.flatMap(({ oid }) => before.tables.get(oid) ?? [])
+  await putTables(old, after, environment)
+  for (const { oid } of tables) if (!before.tables.has(oid)) await streaming.dropTable(oid)
+}
+
+/** What a node, a store or the network could not tell may have happened: replay and the DDL log know. */
+function hasCertainlyFailed(error: unknown): boolean {
+  if (error instanceof DatabaseError) return !/^(08|57P|58|XX)/.test(error.sqlState)
+  return false
 }
 
 function channelWrites(

@@ -7,6 +7,7 @@ import { spansShards } from '#nodes/proxy/distribute/layout.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import type { Settings } from '#nodes/proxy/session/settings.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { added } from '#nodes/proxy/statements/own-batches.js'
 import { findOwnConflict, findTwin } from '#nodes/proxy/statements/own-keys.js'
 import { routedTable, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
@@ -48,13 +49,16 @@ export async function findConflict(
     const keys = keysOfBatch(table, inserted, twin.key.indexOid, twin.row)
     return { indexOid: twin.key.indexOid, key: keys[0] ?? [], rowId: -1, allKeys: async () => keys }
   }
+  // Nothing of what is committed stays (TRUNCATE, or ALTER TABLE has rewritten the rows).
+  if (overlay?.truncated === true) return undefined
+  const asCommitted = committed === table ? inserted : inFormOf(committed, table, inserted)
   // Where rows without a primary key go is decided at commit; their keys are looked up in all shards anyway.
-  for (const write of routeBatches(routed, [inserted], () => 0)) {
+  for (const write of routeBatches(routedTable(committed), [asCommitted], () => 0)) {
     const conflict = await execution.environment.streaming.findConflict(
       {
         tableId: table.oid,
         shard: write.shard,
-        truncate: overlay?.truncated ?? false,
+        truncate: false,
         deletes,
         inserts: write.batches,
       },
@@ -70,6 +74,23 @@ export async function findConflict(
     }
   }
   return undefined
+}
+
+/**
+ * Rows in the form that storage knows, whatever ALTER TABLE of the open transaction has made of it. Keys of the committed form are
+ * the same in both: what changes their columns rewrites the table.
+ */
+function inFormOf(committed: TableInfo, table: TableInfo, batch: ColumnBatch): ColumnBatch {
+  const columns = storedColumns(table)
+  return {
+    rowCount: batch.rowCount,
+    columns: storedColumns(committed).map(({ attnum, kind, width }) => {
+      const position = columns.findIndex((column) => column.attnum === attnum)
+      const given = batch.columns[position]
+      const isSame = columns[position]?.kind === kind && columns[position]?.width === width
+      return given !== undefined && isSame ? given : added(committed, attnum, batch.rowCount)
+    }),
+  }
 }
 
 function keysOfBatch(

@@ -1,8 +1,24 @@
 import type { TableSchema } from '#engine/columnar/schema.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
 
-/** What storage must know of a table. @param version the catalog's: later schemas have higher ones */
+/** Of one catalog version; attempts are numbered by the coordinator and wrap around no sooner than that. */
+const attemptsPerVersion = 2 ** 20
+
+/**
+ * A version for forms of tables: later catalog versions have higher ones, and so have later attempts at the same (DDL that
+ * failed, and what puts the form of before back).
+ */
+export async function nextFormVersion(
+  catalogVersion: number,
+  coordinator: Pick<Coordinator, 'leaseCounter'>,
+): Promise<number> {
+  const attempt = await coordinator.leaseCounter('table-forms', 1, 1)
+  return catalogVersion * attemptsPerVersion + (attempt % attemptsPerVersion)
+}
+
+/** What storage must know of a table. @param version see nextFormVersion() */
 export function toTableSchema(table: TableInfo, version: number): TableSchema {
   return {
     tableId: table.oid,
