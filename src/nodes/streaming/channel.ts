@@ -1,6 +1,6 @@
 /** A channel: one shard of one table, as the node that owns it keeps it. State and plain functions over it, no waiting. */
 import { invariant } from '#base/errors.js'
-import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
 import { rowIdsPerShard } from '#engine/columnar/row-id.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
@@ -25,6 +25,8 @@ export class Channel {
   checkpoint = 0
   /** nextRowId as the coordinator has it. */
   savedRowId = 0
+  /** VACUUM FULL has removed rows that were deleted before this: earlier reads are refused. */
+  readableFrom: Timestamp = timestampZero
   /** Rows that a commit under way deletes. */
   readonly pendingDeletes = new Map<number, PendingCommit>()
   pendingTruncate: PendingCommit | undefined

@@ -8,6 +8,7 @@
  * Crash between recording and truncating: the log is longer than needed, nothing else.
  */
 import { backgroundContext } from '#base/context.js'
+import type { Timestamp } from '#base/timestamp.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegments } from '#nodes/streaming/collect.js'
@@ -16,9 +17,11 @@ import { decisionsPosition, saveDecisions } from '#nodes/streaming/decisions.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
 import { closeLargest, isShort } from '#nodes/streaming/growing-memory.js'
 import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
+import { readableSince } from '#nodes/streaming/readable-since.js'
 import { reasonToSeal } from '#nodes/streaming/seal-policy.js'
 import { allChannels, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
 import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
+import type { SealedEntry } from '#nodes/streaming/view.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 /** Position below which the log should be given up; 0 while it is short. */
@@ -50,14 +53,25 @@ export async function saveAllDeletes(state: StreamingState, channel: Channel): P
   for (const entry of channel.view.sealed) await saveDeletes(state, channel, entry)
 }
 
-export async function strikeTruncated(state: StreamingState, channel: Channel): Promise<void> {
-  if (!channel.view.sealed.some(isTruncated)) return
-  await state.switching.run(async () => {
+/** @param scope 'now': also what was truncated within the retention */
+export async function strikeTruncated(
+  state: StreamingState,
+  channel: Channel,
+  scope?: 'now',
+): Promise<readonly SealedEntry[]> {
+  if (!channel.view.sealed.some(isTruncated)) return []
+  return await state.switching.run(async () => {
     const horizon = horizonOf(state)
-    const gone = channel.view.sealed.filter((entry) => isUnreadable(entry, horizon))
-    if (gone.length === 0 || channel.dropped) return
+    const gone = channel.view.sealed.filter((entry) =>
+      scope === 'now' ? isTruncated(entry) : isUnreadable(entry, horizon),
+    )
+    if (gone.length === 0 || channel.dropped) return []
     const remove = gone.map(({ segmentId }) => segmentId)
-    await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
+    const from =
+      scope === 'now' ? Math.max(...gone.map(({ until }) => until)) : channel.readableFrom
+    const readable = readableSince(channel, from as Timestamp)
+    await state.coordinator.switchSegments({ add: [], remove, checkpoints: readable.checkpoints })
+    readable.apply()
     const { growing, sealed } = channel.view
     channel.switchView(
       growing,
@@ -67,6 +81,7 @@ export async function strikeTruncated(state: StreamingState, channel: Channel): 
         gone.map(({ manifest }) => manifest),
       ),
     )
+    return gone
   })
 }
 

@@ -11,62 +11,133 @@
  * Crash: before the record nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log.
  */
 import type { Context } from '#base/context.js'
-import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { saveAllDeletes, strikeTruncated } from '#nodes/streaming/checkpoint.js'
 import { collectReleased, releaseSegments } from '#nodes/streaming/collect.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
+import type { CompactionReport, CompactionScope } from '#nodes/streaming/contract.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
 import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { readableSince } from '#nodes/streaming/readable-since.js'
 import { recordSegments } from '#nodes/streaming/record-segments.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
-/** VACUUM FULL. */
+const passesMax = 3
+
+/** VACUUM, VACUUM FULL. */
 export async function compact(
   state: StreamingState,
   tableId: number,
   context: Context,
-): Promise<void> {
+  scope: CompactionScope = 'all',
+): Promise<CompactionReport> {
+  let report = nothingDone
   for (const channel of tableOf(state, tableId).channels) {
     closeGrowing(channel)
     await flushClosed(state, channel, context)
+    if (scope === 'now') {
+      report = add(report, reportOf(await strikeTruncated(state, channel, 'now'), undefined))
+    }
     await state.building.run(async () => {
       const { schema } = tableOf(state, tableId)
-      for (const group of groupsToCompact(
-        channel.view,
-        schema,
-        state.limits,
-        'all',
-        horizonOf(state),
-      )) {
-        await compactGroup(state, channel, group, context)
+      const mode = scope === 'worthwhile' ? scope : 'all'
+      const horizon = scope === 'now' ? timestampMax : horizonOf(state)
+      // What is merged for its number may have deleted rows beside it: looked at again.
+      for (let pass = 0; pass < (mode === 'all' ? 1 : passesMax); pass += 1) {
+        const groups = groupsToCompact(channel.view, schema, state.limits, mode, horizon)
+        if (groups.length === 0) break
+        for (const group of groups) {
+          report = add(report, await compactGroup(state, channel, group, context, scope))
+        }
       }
     })
+    await saveAllDeletes(state, channel)
   }
   await collectReleased(state, context)
+  return report
 }
 
-/** Inside state.building. @param inputs neighbours by row id, with no growing segment between */
+const nothingDone: CompactionReport = {
+  removedRows: 0,
+  mergedSegments: 0,
+  writtenSegments: 0,
+  freedBytes: 0,
+}
+
+function add(a: CompactionReport, b: CompactionReport): CompactionReport {
+  return {
+    removedRows: a.removedRows + b.removedRows,
+    mergedSegments: a.mergedSegments + b.mergedSegments,
+    writtenSegments: a.writtenSegments + b.writtenSegments,
+    freedBytes: a.freedBytes + b.freedBytes,
+  }
+}
+
+function reportOf(
+  inputs: readonly SealedEntry[],
+  manifest: SegmentManifest | undefined,
+): CompactionReport {
+  const before = inputs.reduce((sum, entry) => sum + entry.manifest.rowCount, 0)
+  const bytes = inputs.reduce((sum, entry) => sum + storedBytes(entry.manifest), 0)
+  return {
+    removedRows: before - (manifest?.rowCount ?? 0),
+    mergedSegments: inputs.length,
+    writtenSegments: manifest === undefined ? 0 : 1,
+    freedBytes: bytes - (manifest === undefined ? 0 : storedBytes(manifest)),
+  }
+}
+
+function storedBytes({ data, deletes, indexes }: SegmentManifest): number {
+  return (
+    data.bytes + (deletes?.bytes ?? 0) + indexes.reduce((sum, { object }) => sum + object.bytes, 0)
+  )
+}
+
+/**
+ * Inside state.building.
+ * @param inputs neighbours by row id, with no growing segment between
+ * @param scope 'now': also rows deleted within the retention go
+ */
 export async function compactGroup(
   state: StreamingState,
   channel: Channel,
   inputs: readonly SealedEntry[],
   context: Context,
-): Promise<void> {
+  scope?: CompactionScope,
+): Promise<CompactionReport> {
   const { schema } = tableOf(state, channel.tableId)
   const since = state.log.settledBound
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
-  const horizon = horizonOf(state)
+  const horizon = scope === 'now' ? timestampMax : horizonOf(state)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
   const allDropped = inputs.every((entry, i) => isWhollyIn(entry.manifest, dropped[i]))
   const manifest = allDropped ? undefined : await merge(state, schema, inputs, dropped, context)
-  await state.switching.run(() =>
+  const isReplaced = await state.switching.run(() =>
     replace(state, channel, inputs, dropped, manifest, schema, since, context),
   )
+  return isReplaced ? reportOf(inputs, manifest) : nothingDone
+}
+
+/** Reads from here on miss nothing that was dropped. */
+function newestDelete(
+  inputs: readonly SealedEntry[],
+  dropped: readonly Float64Array[],
+  horizon: Timestamp,
+): Timestamp {
+  let newest = timestampZero
+  inputs.forEach(({ deletes }, i) => {
+    for (const rowId of dropped[i] ?? []) {
+      const at = deletes.deletedAt(rowId)
+      if (at > newest) newest = at
+    }
+  })
+  return newest > horizon ? newest : timestampZero
 }
 
 function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
@@ -116,16 +187,17 @@ async function replace(
   schema: TableSchema,
   since: number,
   context: Context,
-): Promise<void> {
-  if (!isReplaceable(channel, inputs)) return
+): Promise<boolean> {
+  if (!isReplaceable(channel, inputs)) return false
   if (manifest !== undefined) await state.queryNode.load(manifest, schema)
+  const readable = readableSince(channel, newestDelete(inputs, dropped, horizonOf(state)))
   let isRecorded = false
   try {
-    if (!isReplaceable(channel, inputs)) return
+    if (!isReplaceable(channel, inputs)) return false
     const change = {
       add: manifest === undefined ? [] : [manifest],
       remove: inputs.map(({ segmentId }) => segmentId),
-      checkpoints: new Map<string, number>(),
+      checkpoints: readable.checkpoints,
     }
     await recordSegments(state, change, context)
     isRecorded = true
@@ -140,7 +212,9 @@ async function replace(
   const next = entry === undefined ? others : [...others, entry]
   next.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
   const gone = inputs.map((input) => input.manifest)
+  readable.apply()
   channel.switchView(growing, next, releaseSegments(state, gone))
+  return true
 }
 
 /** Truncated or dropped meanwhile: what was merged is garbage. */

@@ -18,14 +18,14 @@ const growthMin = 4
  * Groups of neighbours by row id. A growing segment between two (its COPY is open) keeps them apart: a sealed segment's
  * range of row ids must cover nothing that is not in it.
  * @param mode 'all': VACUUM FULL, also segments alone that have deleted rows; 'background': many small ones, and those with
- * many rows that nobody sees any more
+ * many rows that nobody sees any more; 'worthwhile': VACUUM, which takes fewer of these for many
  * @param horizon no read looks at or before
  */
 export function groupsToCompact(
   view: View,
   schema: TableSchema,
   limits: StreamingLimits,
-  mode: 'all' | 'background',
+  mode: 'all' | 'background' | 'worthwhile',
   horizon: Timestamp,
 ): readonly (readonly SealedEntry[])[] {
   const eligible = view.sealed.filter(
@@ -37,7 +37,7 @@ export function groupsToCompact(
   )
   if (mode === 'all') {
     return groups.filter(
-      (group) => group.length > 1 || group.some(({ deletes }) => deletes.count > 0),
+      (group) => group.length > 1 || group.some(({ deletes }) => deletes.countUntil(horizon) > 0),
     )
   }
   const merged = groups
@@ -45,10 +45,11 @@ export function groupsToCompact(
     .map(worthMerging)
     .filter((run) => run.length > 1)
   if (merged.length > 0) return merged
+  const part = mode === 'background' ? limits.deletedPartMax : limits.vacuumDeletedPartMin
   // Rows deleted within the retention would only be copied, again and again.
   return eligible
     .filter(({ deletes, manifest: { rowCount } }) => {
-      const least = rowCount * limits.deletedPartMax
+      const least = rowCount * part
       return deletes.count > least && deletes.countUntil(horizon) > least
     })
     .map((entry) => [entry])

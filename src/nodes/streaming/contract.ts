@@ -169,14 +169,32 @@ export interface StreamingNode {
     /** 'all' (REINDEX): also where there is one; default: where it is missing. Searches use the old one until the new one is there. */
     which?: 'missing' | 'all',
   ): Promise<void>
-  /** Merges all sealed segments of the table into few, without deleted rows, and rebuilds indexes (VACUUM FULL). */
-  compact(tableId: number, context: Context): Promise<void>
+  /**
+   * Seals, flushes, and merges sealed segments of the table into few, without deleted rows that no read is promised to see;
+   * indexes are built with them. What nobody reads any more is removed before it resolves.
+   */
+  compact(tableId: number, context: Context, scope?: CompactionScope): Promise<CompactionReport>
 
   /** Live rows, bytes and segments: pg_class.reltuples, pg_relation_size, elanus.segments. */
   statistics(tableId: number): Promise<TableStatistics>
   /** The log channel, and what is done or waits in the background: elanus.channels, elanus.jobs. */
   activity(): Promise<StreamingActivity>
   stop(): Promise<void>
+}
+
+/**
+ * 'worthwhile' (VACUUM): many small segments, and those with some rows that nobody may read any more. 'all', the default: all that
+ * are not as large as they may be. 'now' (VACUUM FULL): also rows deleted within the retention go; reads at timestamps before the
+ * newest of these deletes get 72000 from then on.
+ */
+export type CompactionScope = 'worthwhile' | 'all' | 'now'
+
+export interface CompactionReport {
+  readonly removedRows: number
+  readonly mergedSegments: number
+  readonly writtenSegments: number
+  /** Of objects, indexes and deletes included; negative: indexes came that were not there. */
+  readonly freedBytes: number
 }
 
 export interface KeyConflict {

@@ -22,7 +22,7 @@ export function entrance(node: () => StreamingNode): StreamingNode {
     flush: async (tableId, context) => node().flush(tableId, context),
     buildIndex: async (tableId, indexOid, onProgress, context, which) =>
       node().buildIndex(tableId, indexOid, onProgress, context, which),
-    compact: async (tableId, context) => node().compact(tableId, context),
+    compact: async (tableId, context, scope) => node().compact(tableId, context, scope),
     statistics: async (tableId) => node().statistics(tableId),
     activity: async () => node().activity(),
     async stop() {

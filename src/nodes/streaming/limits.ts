@@ -19,6 +19,8 @@ export interface StreamingLimits {
   readonly smallSegmentBytes: number
   /** Rows deleted in a sealed segment, in parts of its rows, from which it is rewritten. */
   readonly deletedPartMax: number
+  /** From which VACUUM rewrites it: below, more would be copied than it is worth. */
+  readonly vacuumDeletedPartMin: number
   /**
    * A prepared transaction is asked about, a decision told, when nothing was heard for so long: asking gives up what has not
    * come to its decision, and readers wait meanwhile.
@@ -47,6 +49,7 @@ export const defaultStreamingLimits: StreamingLimits = {
   smallSegmentCountMax: 8,
   smallSegmentBytes: 64 * mebibyte,
   deletedPartMax: 0.3,
+  vacuumDeletedPartMin: 0.02,
   orphanGraceMs: 6 * 3_600_000,
   interimBytesMin: 6 * mebibyte,
   interimIntervalMs: 25,

@@ -324,7 +324,13 @@ function upkeep(
       }),
     buildIndex: (tableId, indexOid, onProgress, context, which) =>
       inside(state, gate, () => buildIndex(state, tableId, indexOid, onProgress, context, which)),
-    compact: (tableId, context) => inside(state, gate, () => compact(state, tableId, context)),
+    compact: (tableId, context, scope) =>
+      inside(state, gate, async () => {
+        const report = await compact(state, tableId, context, scope)
+        // The log, too, has rows that are in segments now, or gone.
+        await truncateLog(state, wal, logChannel)
+        return report
+      }),
   }
 }
 

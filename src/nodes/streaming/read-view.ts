@@ -1,5 +1,6 @@
 /** What every read does first and last: wait until its timestamp is readable, take the view, give it back. */
 import { type Context, checkCancelled } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
 import { type Timestamp, timestampFrom, timestampMax } from '#base/timestamp.js'
 import type { ReadableSegment } from '#engine/segment/readable-segment.js'
 import { type Channel, growingIsEmpty } from '#nodes/streaming/channel.js'
@@ -87,9 +88,14 @@ function reachedTime({ coordinator, ownership, runtime }: StreamingState): Times
   return now ?? timestampFrom(runtime.nowMs() + futureMsMax, 0)
 }
 
-/** Called when the timestamp is readable, in the same step; endRead follows. */
+/** Called when the timestamp is readable, in the same step; endRead follows. @throws 72000 */
 export function beginRead(state: StreamingState, target: ReadTarget): Read {
   const channel = channelOf(state, target.tableId, target.shard)
+  if (target.readAt < channel.readableFrom) {
+    throw new DatabaseError(SqlState.snapshotTooOld, 'snapshot too old', {
+      detail: 'VACUUM FULL has removed rows that were deleted since.',
+    })
+  }
   const view = channel.acquireView()
   const growing = growingIsEmpty(view, target.readAt)
     ? noSegments

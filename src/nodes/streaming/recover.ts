@@ -10,6 +10,7 @@ import type { Channel, Table } from '#nodes/streaming/channel.js'
 import {
   channelCheckpoint,
   logCheckpoint,
+  readableCheckpoint,
   rowIdCheckpoint,
 } from '#nodes/streaming/checkpoint-names.js'
 import { loadDecisions } from '#nodes/streaming/decisions.js'
@@ -35,6 +36,8 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
     channel.checkpoint = checkpoints.get(channelCheckpoint(channel.name)) ?? 0
     channel.savedRowId = checkpoints.get(rowIdCheckpoint(channel.name)) ?? 0
     channel.nextRowId = Math.max(channel.nextRowId, channel.savedRowId)
+    channel.readableFrom = (checkpoints.get(readableCheckpoint(channel.name)) ??
+      timestampZero) as Timestamp
   }
   const newest = await recoverSegments(state)
   const nowMs = state.runtime.monotonicMs()

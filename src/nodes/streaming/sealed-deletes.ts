@@ -24,6 +24,11 @@ export class SealedDeletes {
     return this.#deleted.has(rowId)
   }
 
+  /** timestampMax: not deleted. */
+  deletedAt(rowId: number): Timestamp {
+    return this.#deleted.get(rowId) ?? timestampMax
+  }
+
   /** @returns false if the row was deleted before */
   add(rowId: number, at: Timestamp, position: number): boolean {
     if (this.#deleted.has(rowId)) return false

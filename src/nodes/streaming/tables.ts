@@ -3,7 +3,11 @@ import { Mutex } from '#base/async/mutex.js'
 import { invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Channel } from '#nodes/streaming/channel.js'
-import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
+import {
+  channelCheckpoint,
+  readableCheckpoint,
+  rowIdCheckpoint,
+} from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegments } from '#nodes/streaming/collect.js'
 import { checkUsable, createTable, type StreamingState } from '#nodes/streaming/state.js'
 import { forgetTable, saveTable } from '#nodes/streaming/table-settings.js'
@@ -86,6 +90,7 @@ export function dropTable(state: StreamingState, tableId: number): Promise<void>
       channel.dropped = true
       checkpoints.set(channelCheckpoint(channel.name), -1)
       checkpoints.set(rowIdCheckpoint(channel.name), -1)
+      checkpoints.set(readableCheckpoint(channel.name), -1)
       const { growing, sealed } = channel.view
       remove.push(...sealed.map(({ segmentId }) => segmentId))
       channel.switchView([], [], () => {

@@ -168,20 +168,22 @@ function tables(
 type Upkeep = 'flush' | 'buildIndex' | 'compact'
 
 function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Upkeep> {
-  const onEach = async (
+  const onEach = async <T>(
     tableId: number | undefined,
     context: Context,
-    work: (node: StreamingNode, i: number) => Promise<void>,
-  ): Promise<void> => {
+    work: (node: StreamingNode, i: number) => Promise<T>,
+  ): Promise<T[]> => {
     const nodes = layout.nodesOf(tableId)
-    await Promise.all(nodes.map((node, i) => reach(runtime, context, () => work(node, i))))
+    return await Promise.all(nodes.map((node, i) => reach(runtime, context, () => work(node, i))))
   }
   return {
-    flush: (tableId, context) => onEach(tableId, context, (node) => node.flush(tableId, context)),
-    buildIndex(tableId, indexOid, onProgress, context, which) {
+    async flush(tableId, context) {
+      await onEach(tableId, context, (node) => node.flush(tableId, context))
+    },
+    async buildIndex(tableId, indexOid, onProgress, context, which) {
       const done: number[] = []
       const total: number[] = []
-      return onEach(tableId, context, (node, i) =>
+      await onEach(tableId, context, (node, i) =>
         node.buildIndex(
           tableId,
           indexOid,
@@ -195,8 +197,17 @@ function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Up
         ),
       )
     },
-    compact: (tableId, context) =>
-      onEach(tableId, context, (node) => node.compact(tableId, context)),
+    async compact(tableId, context, scope) {
+      const reports = await onEach(tableId, context, (node) =>
+        node.compact(tableId, context, scope),
+      )
+      return {
+        removedRows: sum(reports.map(({ removedRows }) => removedRows)),
+        mergedSegments: sum(reports.map(({ mergedSegments }) => mergedSegments)),
+        writtenSegments: sum(reports.map(({ writtenSegments }) => writtenSegments)),
+        freedBytes: sum(reports.map(({ freedBytes }) => freedBytes)),
+      }
+    },
   }
 }
 

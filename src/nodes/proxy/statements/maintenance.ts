@@ -25,12 +25,12 @@ export async function vacuum(execution: Execution): Promise<Result> {
   }
   refuseInBlock(execution, 'VACUUM')
   const options = (tree['options'] ?? []) as readonly { readonly DefElem?: TreeNode }[]
-  const full = options.some((option) => option.DefElem?.['defname'] === 'full')
+  const full = isOn(options, 'full')
+  const verbose = isOn(options, 'verbose')
   for (const table of tablesNamed(execution)) {
     if (table.kind !== 'table') continue
     await checkPrivilege(execution, table, 'MAINTAIN')
-    if (full) await execution.environment.streaming.compact(table.oid, execution.context)
-    else await execution.environment.streaming.flush(table.oid, execution.context)
+    await vacuumTable(execution, table, full, verbose)
     const counts = execution.environment.tableCounters.of(table.oid)
     counts.lastVacuumMs = execution.environment.runtime.nowMs()
     counts.vacuumCount += 1
@@ -46,6 +46,44 @@ function tablesNamed(execution: Execution): readonly TableInfo[] {
     resolveTable(execution, (item.VacuumRelation?.['relation'] ?? {}) as TreeNode),
   )
   return named.length > 0 ? named : [...execution.catalog.tables.values()]
+}
+
+/** VACUUM FULL, VACUUM (FULL), VACUUM (FULL true | on | 1). */
+function isOn(options: readonly { readonly DefElem?: TreeNode }[], name: string): boolean {
+  const arg = options.findLast(({ DefElem: option }) => option?.['defname'] === name)?.DefElem
+  if (arg === undefined) return false
+  const [tag, value] = Object.entries((arg['arg'] ?? {}) as TreeNode)[0] ?? []
+  const fields = (value ?? {}) as TreeNode
+  if (tag === 'Integer') return Number(fields['ival'] ?? 0) !== 0
+  if (tag === 'Boolean') return fields['boolval'] === true
+  return tag === undefined || !['off', 'false'].includes(String(fields['sval']).toLowerCase())
+}
+
+async function vacuumTable(
+  execution: Execution,
+  table: TableInfo,
+  full: boolean,
+  verbose: boolean,
+): Promise<void> {
+  const { environment, context, memory, out } = execution
+  const name = `${memory.database}.${table.schemaName}.${table.name}`
+  const inform = (message: string): void => {
+    if (verbose) out.notice({ severity: 'INFO', sqlState: '00000', message })
+  }
+  inform(`vacuuming "${name}"`)
+  const scope = full ? 'now' : 'worthwhile'
+  const report = await environment.streaming.compact(table.oid, context, scope)
+  if (!verbose) return
+  const { liveRows, deadRows, bytes, indexBytes, segments } =
+    await environment.streaming.statistics(table.oid)
+  const remaining = [...indexBytes.values()].reduce((sum, one) => sum + one, bytes)
+  // PostgreSQL's words, with segments for its pages.
+  inform(
+    `finished vacuuming "${name}":\n` +
+      `segments: ${report.mergedSegments} rewritten as ${report.writtenSegments}, ${segments.length} remain\n` +
+      `tuples: ${report.removedRows} removed, ${liveRows} remain, ${deadRows} are dead but not yet removable\n` +
+      `bytes: ${report.freedBytes} given back, ${remaining} remain`,
+  )
 }
 
 export async function reindex(execution: Execution): Promise<Result> {
