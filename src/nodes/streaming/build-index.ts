@@ -60,7 +60,7 @@ export function lacksIndex(
   return entry.manifest.indexes.every(({ indexOid }) => indexOid !== index.indexOid)
 }
 
-function isCurrent(entry: SealedEntry, schema: TableSchema): boolean {
+export function isCurrent(entry: SealedEntry, schema: TableSchema): boolean {
   return !isTruncated(entry) && entry.manifest.incarnation === schema.incarnation
 }
 

@@ -39,7 +39,7 @@ describe('objects', () => {
     const fragment = { tableId, shard: 0, readAt, output: [1] }
     const reader = world.node.scan(fragment, context)
     await reader.next()
-    await world.node.compact(tableId, context)
+    await world.node.compact(tableId, context, 'now')
     await world.node.runBackground()
     const during = await names()
     expect(during).toEqual(expect.arrayContaining(before))
@@ -83,7 +83,7 @@ describe('objects', () => {
     const before = await names()
     world.objectFaults = (operation) =>
       operation === 'objects.delete' ? { ...noFault, kind: 'refused' } : noFault
-    await expect(world.node.compact(tableId, context)).rejects.toThrow(StoreError)
+    await expect(world.node.compact(tableId, context, 'now')).rejects.toThrow(StoreError)
     expect(await world.ids()).toHaveLength(9)
     world.objectFaults = noFaults
     await world.node.runBackground()

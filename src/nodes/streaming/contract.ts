@@ -219,11 +219,18 @@ export interface SegmentStatistics {
   readonly garbageBytes: number
 }
 
+export interface IndexBuild {
+  readonly done: number
+  readonly total: number
+}
+
 export interface TableStatistics {
   readonly liveRows: number
   readonly deadRows: number
   readonly bytes: number
   readonly indexBytes: ReadonlyMap<number, number>
+  /** By index: rows of flushed segments, and how many of them it has, as long as it lacks some. The background builds the rest. */
+  readonly indexBuilds: ReadonlyMap<number, IndexBuild>
   readonly segments: readonly SegmentStatistics[]
 }
 

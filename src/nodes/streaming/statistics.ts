@@ -1,4 +1,6 @@
+import { isCurrent, lacksIndex } from '#nodes/streaming/build-index.js'
 import type {
+  IndexBuild,
   SegmentStatistics,
   StreamingActivity,
   TableStatistics,
@@ -41,7 +43,35 @@ export function statistics(state: StreamingState, tableId: number): TableStatist
     deadRows += segment.deletedCount
     bytes += segment.bytes
   }
-  return { liveRows: rowCount - deadRows, deadRows, bytes, indexBytes, segments }
+  const indexBuilds = indexBuildsOf(state, tableId)
+  return { liveRows: rowCount - deadRows, deadRows, bytes, indexBytes, indexBuilds, segments }
+}
+
+function indexBuildsOf(state: StreamingState, tableId: number): ReadonlyMap<number, IndexBuild> {
+  const { schema, channels } = tableOf(state, tableId)
+  const builds = new Map<number, IndexBuild>()
+  const running = state.jobs.running()
+  for (const index of schema.vectorIndexes) {
+    let done = 0
+    let total = 0
+    let isWhole = true
+    for (const entry of channels.flatMap(({ view }) => view.sealed)) {
+      if (!isCurrent(entry, schema)) continue
+      const { rowCount } = entry.manifest
+      total += rowCount
+      if (!lacksIndex(entry, schema, index)) done += rowCount
+      else {
+        isWhole = false
+        const job = running.find(
+          ({ kind, segmentId, indexOid }) =>
+            kind === 'build index' && segmentId === entry.segmentId && indexOid === index.indexOid,
+        )
+        done += job?.done ?? 0
+      }
+    }
+    if (!isWhole) builds.set(index.indexOid, { done, total })
+  }
+  return builds
 }
 
 function sealedStatistics({ manifest, deletes }: SealedEntry, shard: number): SegmentStatistics {

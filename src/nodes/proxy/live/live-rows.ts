@@ -17,6 +17,9 @@ export type LiveTableName =
   | 'live_nodes'
   | 'live_memory'
 
+/** No session has it. */
+const backgroundPid = 0
+
 export async function liveRows(
   name: LiveTableName,
   environment: LiveSources,
@@ -25,18 +28,7 @@ export async function liveRows(
     case 'live_activity':
       return activity(environment)
     case 'live_create_index':
-      return environment.progress
-        .entries()
-        .filter((entry) => entry.command === 'create index')
-        .map((entry) => [
-          int4(entry.processId),
-          int4(entry.table.oid),
-          int4(entry.index?.indexOid ?? 0),
-          text('CREATE INDEX'),
-          text(entry.done === 0 ? 'initializing' : 'building index: loading tuples'),
-          int8(entry.total),
-          int8(entry.done),
-        ])
+      return indexBuilds(environment)
     case 'live_copy':
       return environment.progress
         .entries()
@@ -65,6 +57,30 @@ export async function liveRows(
     default:
       return unreachable(name)
   }
+}
+
+/** Those that a statement waits for, and those that go on in the background. */
+async function indexBuilds(environment: LiveSources): Promise<readonly LiveRow[]> {
+  const { progress, postgres, streaming } = environment
+  const rows: LiveRow[] = []
+  const row = (pid: number, relid: number, indexOid: number, done: number, total: number): void => {
+    const phase = done === 0 ? 'initializing' : 'building index: loading tuples'
+    const numbers = [int4(pid), int4(relid), int4(indexOid)]
+    rows.push([...numbers, text('CREATE INDEX'), text(phase), int8(total), int8(done)])
+  }
+  const awaited = new Set<number>()
+  for (const { command, processId, table, index, done, total } of progress.entries()) {
+    if (command !== 'create index' || index === undefined) continue
+    awaited.add(index.indexOid)
+    row(processId, table.oid, index.indexOid, done, total)
+  }
+  for (const { oid, kind, vectorIndexes } of postgres.catalog().tables.values()) {
+    if (kind !== 'table' || vectorIndexes.length === 0) continue
+    for (const [indexOid, { done, total }] of (await streaming.statistics(oid)).indexBuilds) {
+      if (!awaited.has(indexOid)) row(backgroundPid, oid, indexOid, done, total)
+    }
+  }
+  return rows
 }
 
 function activity(environment: LiveSources): readonly LiveRow[] {
