@@ -21,7 +21,13 @@ afterAll(async () => {
 
 async function verbose(sql: string): Promise<string> {
   const messages: string[] = []
-  const listener = ({ severity, message }: { severity?: string; message?: string }): void => {
+  const listener = ({
+    severity,
+    message,
+  }: {
+    severity: string | undefined
+    message: string | undefined
+  }): void => {
     messages.push(`${severity}: ${message}`)
   }
   client.on('notice', listener)

@@ -78,8 +78,18 @@ export async function buildOne(
   const table = state.tables.get(channel.tableId)
   if (table === undefined || channel.dropped) return
   const { schema } = table
-  const built = await state.dataNode.buildIndex(entry.manifest, schema, index, onProgress, context)
-  const known = new Set(schema.vectorIndexes.map(({ indexOid }) => indexOid))
-  const indexes = built.indexes.filter(({ indexOid }) => known.has(indexOid))
-  await switchIndexes(state, channel, entry, indexes, schema)
+  const progress = { indexOid: index.indexOid, rowsDone: 0 }
+  entry.indexBuild = progress
+  const note = (rowsDone: number): void => {
+    progress.rowsDone = rowsDone
+    onProgress(rowsDone)
+  }
+  try {
+    const built = await state.dataNode.buildIndex(entry.manifest, schema, index, note, context)
+    const known = new Set(schema.vectorIndexes.map(({ indexOid }) => indexOid))
+    const indexes = built.indexes.filter(({ indexOid }) => known.has(indexOid))
+    await switchIndexes(state, channel, entry, indexes, schema)
+  } finally {
+    entry.indexBuild = undefined
+  }
 }

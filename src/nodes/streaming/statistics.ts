@@ -50,7 +50,6 @@ export function statistics(state: StreamingState, tableId: number): TableStatist
 function indexBuildsOf(state: StreamingState, tableId: number): ReadonlyMap<number, IndexBuild> {
   const { schema, channels } = tableOf(state, tableId)
   const builds = new Map<number, IndexBuild>()
-  const running = state.jobs.running()
   for (const index of schema.vectorIndexes) {
     let done = 0
     let total = 0
@@ -62,11 +61,7 @@ function indexBuildsOf(state: StreamingState, tableId: number): ReadonlyMap<numb
       if (!lacksIndex(entry, schema, index)) done += rowCount
       else {
         isWhole = false
-        const job = running.find(
-          ({ kind, segmentId, indexOid }) =>
-            kind === 'build index' && segmentId === entry.segmentId && indexOid === index.indexOid,
-        )
-        done += job?.done ?? 0
+        if (entry.indexBuild?.indexOid === index.indexOid) done += entry.indexBuild.rowsDone
       }
     }
     if (!isWhole) builds.set(index.indexOid, { done, total })

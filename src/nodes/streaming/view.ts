@@ -18,6 +18,8 @@ export interface SealedEntry {
   until: Timestamp
   /** Log position of the truncation. */
   untilPosition: number
+  /** The index that is being built, until it is in the manifest. */
+  indexBuild?: { readonly indexOid: number; rowsDone: number } | undefined
 }
 
 export interface View {
