@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
-import { type Timestamp, timestampFrom } from '#base/timestamp.js'
+import { type Timestamp, timestampFrom, timestampToUnixMs } from '#base/timestamp.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
@@ -65,6 +65,15 @@ describe('timestamps', () => {
       }),
       { numRuns: 50 },
     )
+  })
+
+  test('leaders that change all the time do not push time far ahead of the clock', async () => {
+    const disk = new MemoryMetaDisk()
+    const clock = new Clock()
+    let last = 0
+    for (let leader = 0; leader < 20; leader += 1)
+      last = await (await open(disk, clock)).timestamp()
+    expect(timestampToUnixMs(last as Timestamp) - clock.ms).toBeLessThan(4000)
   })
 
   test('many waiting at once get different ones', async () => {

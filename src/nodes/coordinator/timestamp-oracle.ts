@@ -10,9 +10,12 @@ import { invariant } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import { type Timestamp, timestampFrom, timestampToUnixMs, timestampZero } from '#base/timestamp.js'
 
-/** How far ahead of the clock the limit is put: a restart makes timestamps run ahead of the clock by at most this. */
-const leaseMs = 4000
-const renewBeforeMs = 2000
+/**
+ * How far ahead of the clock the limit is put: a restart makes timestamps run ahead of the clock by at most this. Short at
+ * first and then doubled, so that leaders which change all the time do not push time ahead of the clock by a long lease each.
+ */
+const leaseMsFirst = 125
+const leaseMsMax = 4000
 /** Owners' leases end that far ahead at most; a timestamp from nowhere must not carry everybody off into the future. */
 const jumpMsMax = 10_000
 /** Between looks at the clock. */
@@ -34,6 +37,8 @@ export function createTimestampOracle(
 ): TimestampOracle {
   let last = Math.max(limit - 1, 0)
   let leased = limit
+  let leaseMs = leaseMsFirst
+  let renewBeforeMs = 0
   let renewal: Promise<void> | undefined
 
   function candidate(): number {
@@ -52,6 +57,8 @@ export function createTimestampOracle(
     await persistLimit(wanted)
     invariant('TS-1', wanted > leased, () => `limit falls from ${leased} to ${wanted}`)
     leased = wanted
+    renewBeforeMs = leaseMs / 2
+    leaseMs = Math.min(leaseMs * 2, leaseMsMax)
   }
 
   function now(): Timestamp | undefined {
