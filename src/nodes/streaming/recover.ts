@@ -64,7 +64,8 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
   const now = await state.coordinator.timestamp(state.ownership.startsAbove)
   invariant('TS-1', now > newest && now > replay.maxTimestamp, 'timestamps fell')
   state.commits.startAt(now)
-  state.references.forgetBefore(now)
+  // Who refers to rows is known from now on.
+  if (state.tables.size > 0) state.references.forgetBefore(now)
 }
 
 /** @returns newest commit timestamp in a segment */

@@ -149,9 +149,15 @@ describe('while a transaction is prepared', () => {
     expect(await isWaiting(gone)).toBe(true)
     gone.catch(() => {})
     await reopen(participant)
-    const again = cluster
+    // Who read before cannot know what referred to the row then.
+    const early = cluster
       .node(participant)
       .commit(request([{ shard: 0, deletes }], { readAt }), context)
+    await expect(early).rejects.toMatchObject({ sqlState: '40001' })
+    const readLater = await cluster.coordinator.timestamp()
+    const again = cluster
+      .node(participant)
+      .commit(request([{ shard: 0, deletes }], { readAt: readLater }), context)
     expect(await isWaiting(again)).toBe(true)
     const rest = request([inserts(1, { id: 2, name: 'b' })], { decides })
     const { timestamp } = await cluster.node(decider).commit(rest, context)

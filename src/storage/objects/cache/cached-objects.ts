@@ -139,7 +139,11 @@ class LocalCopies implements CachedObjects {
     checkObjectName(name)
     // The store may move the file away.
     const temporary = this.#temporaryPath()
-    await linkOrCopy(path, temporary)
+    try {
+      await linkOrCopy(path, temporary)
+    } catch (error) {
+      throw ioError('determinate', `could not read file "${path}"`, error)
+    }
     try {
       await this.#objects.putFile(name, path)
       const key = keyOf(name)
