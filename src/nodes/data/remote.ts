@@ -1,7 +1,8 @@
 /** A data node in another process. */
+
+import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { callLong } from '#net/rpc/long-call.js'
 import type { RpcClient } from '#net/rpc/rpc-client.js'
-import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { DataNode } from '#nodes/data/contract.js'
 
 const target = { contract: 'data', object: '' }

@@ -30,12 +30,7 @@ export function serveData(node: DataNode): ServedContract {
       ),
     compact: ([segmentId, schema, inputs], context) =>
       serveLong(() =>
-        node.compact(
-          segmentId as number,
-          schema as TableSchema,
-          inputs as CompactInputs,
-          context,
-        ),
+        node.compact(segmentId as number, schema as TableSchema, inputs as CompactInputs, context),
       ),
     writeDeletes: ([manifest, deletes], context) =>
       node.writeDeletes(manifest as SegmentManifest, deletes as Deletes, context),

@@ -15,6 +15,7 @@ import type {
   KeyConflict,
   Outcome,
   StagedRows,
+  StreamingActivity,
   StreamingNode,
   TableStatistics,
 } from '#nodes/streaming/contract.js'
@@ -119,6 +120,7 @@ export function remoteStreaming({ logChannel, find }: RemoteStreamingOptions): R
       }),
     compact: (tableId, context) => long('compact', [tableId], context),
     statistics: async (tableId) => (await call('statistics', [tableId])) as TableStatistics,
+    activity: async () => (await call('activity', [])) as StreamingActivity,
     // It goes on: it is not ours.
     stop: async () => {},
   }

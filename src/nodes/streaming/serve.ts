@@ -93,6 +93,7 @@ export function serveStreaming(node: StreamingNode): ServedContract {
       ),
     compact: ([tableId], context) => serveLong(() => node.compact(tableId as number, context)),
     statistics: ([tableId]) => node.statistics(tableId as number),
+    activity: () => node.activity(),
   }
 }
 
