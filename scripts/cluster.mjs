@@ -51,10 +51,16 @@ function pidOf({ name }) {
   try {
     const pid = Number(readFileSync(join(data, `${name}.pid`), 'utf8'))
     process.kill(pid, 0)
-    return pid
+    return isZombie(pid) ? undefined : pid
   } catch {
     return undefined
   }
+}
+
+/** Ended, but nobody has asked how: in a container nobody may. */
+function isZombie(pid) {
+  const path = `/proc/${pid}/stat`
+  return existsSync(path) && /\) Z /.test(readFileSync(path, 'utf8'))
 }
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

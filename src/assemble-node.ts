@@ -93,28 +93,35 @@ export async function assembleNode(
   const kinds = new Set<NodeKind>(config.node)
   const opened: Opened[] = []
   let listeners: Awaited<ReturnType<typeof listen>> | undefined
-  // From the bottom up: a node is told of when it can serve.
-  if (kinds.has('coordinator')) opened.push(await openCoordinatorNode(assembling))
-  if (kinds.has('query')) opened.push(await openQueryNode(assembling))
-  if (kinds.has('data')) opened.push(await openDataNode(assembling))
-  if (kinds.has('streaming')) opened.push(await openStreamingNodes(assembling))
-  if (kinds.has('proxy')) {
-    const proxy = await openProxyNode(assembling, password)
-    listeners = proxy.listeners
-    opened.push(proxy)
+  const stop = async (): Promise<void> => {
+    for (const one of [...opened].reverse()) {
+      await one.drain?.()
+      await one.stop()
+    }
+    await member.close()
+    await stores.close()
+  }
+  try {
+    // From the bottom up: a node is told of when it can serve.
+    if (kinds.has('coordinator')) opened.push(await openCoordinatorNode(assembling))
+    if (kinds.has('query')) opened.push(await openQueryNode(assembling))
+    if (kinds.has('data')) opened.push(await openDataNode(assembling))
+    if (kinds.has('streaming')) opened.push(await openStreamingNodes(assembling))
+    if (kinds.has('proxy')) {
+      const proxy = await openProxyNode(assembling, password)
+      listeners = proxy.listeners
+      opened.push(proxy)
+    }
+  } catch (error) {
+    // A half that lives on would keep what it has taken.
+    await stop().catch((also: unknown) => events.retry('stopping after a failed start', also))
+    throw error
   }
   return {
     host: listeners?.host ?? '127.0.0.1',
     port: listeners?.port ?? config.rpcPort,
     httpPort: listeners?.httpPort,
-    async stop() {
-      for (const one of [...opened].reverse()) {
-        await one.drain?.()
-        await one.stop()
-      }
-      await member.close()
-      await stores.close()
-    },
+    stop,
   }
 }
 
@@ -221,10 +228,10 @@ function dataNodeOptions(config: Config, stores: Stores, directory: string) {
 
 async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
   const { config, events, stores, member } = assembling
-  const logChannels = await waitForLogChannels(member)
+  const onError = (error: unknown) => events.retry('background work is tried again', error)
+  const logChannels = await waitForLogChannels(member, onError)
   const { growingBytes } = division(config)
   const memory = new WriteMemory({ runtime, hardBytes: growingBytes })
-  const onError = (error: unknown) => events.retry('background work is tried again', error)
   const owners = followOwners({
     ...{ member, meta: stores.meta, runtime, logChannels, onError },
     refreshMs: undefined,
@@ -291,13 +298,13 @@ async function settleDdl({ coordinator }: Member, node: LocalStreamingNode): Pro
 async function openProxyNode(assembling: Assembling, password: string | undefined) {
   const { config, events, stores, member } = assembling
   const { coordinator } = member
-  const logChannels = await waitForLogChannels(member)
+  const onError = (error: unknown) => events.retry('following the cluster', error)
+  const logChannels = await waitForLogChannels(member, onError)
   if (password !== undefined) {
     const verifier = await makeVerifier(password, runtime.randomBytes(saltBytes))
     const stored = new TextEncoder().encode(formatVerifier(verifier))
     await coordinator.putSetting(`password/${config.user}`, stored)
   }
-  const onError = (error: unknown) => events.retry('following the cluster', error)
   const owners = followOwners({
     ...{ member, meta: stores.meta, runtime, logChannels, onError },
     refreshMs: serviceTimeMs,
@@ -362,9 +369,16 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
 }
 
 /** Fixed by the first leader of the database. */
-async function waitForLogChannels({ coordinator }: Member): Promise<readonly string[]> {
+async function waitForLogChannels(
+  { coordinator }: Member,
+  onError: (error: unknown) => void,
+): Promise<readonly string[]> {
   for (;;) {
-    const stored = await coordinator.getSetting(logChannelsSetting)
+    // A cluster whose coordinators are not there yet.
+    const stored = await coordinator.getSetting(logChannelsSetting).catch((error: unknown) => {
+      onError(error)
+      return undefined
+    })
     if (stored !== undefined) return namesOf(Number(new TextDecoder().decode(stored)))
     await runtime.sleep(100)
   }

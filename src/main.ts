@@ -27,7 +27,7 @@ export async function main(args: readonly string[]): Promise<void> {
       process.exit(1)
     },
   }
-  const server = await open(config, events, password)
+  const server = await open(config, events, password, log)
   stopOnSignal(server, log)
   if (server.httpPort !== undefined) {
     log('info', `http://${server.host}:${server.httpPort}/metrics`)
@@ -40,10 +40,19 @@ export async function main(args: readonly string[]): Promise<void> {
   )
 }
 
-async function open(config: Config, events: StandaloneEvents, password: string | undefined) {
+async function open(
+  config: Config,
+  events: StandaloneEvents,
+  password: string | undefined,
+  log: Log,
+) {
   if (config.node !== undefined) {
     const { assembleNode } = await import('#assemble-node.js')
-    return await assembleNode(config, events, password)
+    return await assembleNode(config, events, password).catch((error: unknown) => {
+      log('error', describe(error))
+      // What is half open must not keep the process alive.
+      process.exit(1)
+    })
   }
   if (password !== undefined) await storePassword(config, config.user, password)
   return await assembleStandalone(config, events)
