@@ -12,6 +12,7 @@ import type { RpcClient } from '#net/rpc/rpc-client.js'
 import type {
   CommitRequest,
   CommitResult,
+  CompactionReport,
   KeyConflict,
   Outcome,
   StagedRows,
@@ -56,9 +57,9 @@ export function remoteStreaming({ logChannel, find }: RemoteStreamingOptions): R
     args: readonly unknown[],
     context: Context,
     onReport?: (value: unknown) => void,
-  ): Promise<void> {
+  ): Promise<unknown> {
     try {
-      await callLong(owner(), target, method, args, context, onReport)
+      return await callLong(owner(), target, method, args, context, onReport)
     } catch (error) {
       throw seenFromHere(error)
     }
@@ -112,13 +113,15 @@ export function remoteStreaming({ logChannel, find }: RemoteStreamingOptions): R
     },
     aggregate: async (fragment, context) =>
       (await call('aggregate', [fragment], context)) as AggregatePart,
-    flush: (tableId, context) => long('flush', [tableId], context),
-    buildIndex: (tableId, indexOid, onProgress, context, which) =>
-      long('buildIndex', [tableId, indexOid, which], context, (report) => {
+    flush: async (tableId, context) => void (await long('flush', [tableId], context)),
+    async buildIndex(tableId, indexOid, onProgress, context, which) {
+      await long('buildIndex', [tableId, indexOid, which], context, (report) => {
         const [done, total] = report as [number, number]
         onProgress(done, total)
-      }),
-    compact: (tableId, context) => long('compact', [tableId], context),
+      })
+    },
+    compact: async (tableId, context, scope) =>
+      (await long('compact', [tableId, scope], context)) as CompactionReport,
     statistics: async (tableId) => (await call('statistics', [tableId])) as TableStatistics,
     activity: async () => (await call('activity', [])) as StreamingActivity,
     // It goes on: it is not ours.

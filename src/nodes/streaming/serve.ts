@@ -14,6 +14,7 @@ import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type {
   ChannelWrite,
   CommitRequest,
+  CompactionScope,
   StagedRows,
   StreamingNode,
 } from '#nodes/streaming/contract.js'
@@ -91,7 +92,10 @@ export function serveStreaming(node: StreamingNode): ServedContract {
           which as 'missing' | 'all' | undefined,
         ),
       ),
-    compact: ([tableId], context) => serveLong(() => node.compact(tableId as number, context)),
+    compact: ([tableId, scope], context) =>
+      serveLong(() =>
+        node.compact(tableId as number, context, scope as CompactionScope | undefined),
+      ),
     statistics: ([tableId]) => node.statistics(tableId as number),
     activity: () => node.activity(),
   }
