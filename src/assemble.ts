@@ -45,12 +45,10 @@ export interface StandaloneEvents {
   readonly retry: (what: string, error: unknown) => void
 }
 
-export const snapshotPath = fileURLToPath(
-  new URL('../build/snapshot/postgres.snapshot', import.meta.url),
-)
+const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
 const drainDeadlineMs = 10_000
 /** In the meta store: fixed when the database is made. */
-export const logChannelsSetting = 'cluster/log-channels'
+const logChannelsSetting = 'cluster/log-channels'
 
 /**
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
@@ -180,7 +178,7 @@ async function openEngine(
 }
 
 /** @throws ConfigError when the database was made with another number: its rows lie where that says */
-export async function fixLogChannelCount(
+async function fixLogChannelCount(
   { logChannels }: Config,
   coordinator: Coordinator,
 ): Promise<number> {
@@ -202,7 +200,7 @@ export async function fixLogChannelCount(
   return count
 }
 
-export function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
+function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
   const { loads, evictions, ...sealed } = queryNode.memory()
   return [
     {
@@ -242,7 +240,7 @@ async function settleRecoveredDdl(
   }
 }
 
-export async function listen(
+async function listen(
   config: Config,
   proxy: ProxyNode,
   memory: () => readonly MemoryPart[],

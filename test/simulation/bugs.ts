@@ -41,6 +41,7 @@ export const bugs = {
     invariantName: 'TS-1',
     says: 'a deposed coordinator hands out timestamps, because it does not ask whether it is the newest',
     trustsLeaders: true,
+    settings: (settings) => ({ ...settings, election: 'ordered' }),
   },
   'timestamp-repeated': {
     invariantName: 'TS-1',

@@ -13,6 +13,8 @@ import {
   UnreachableError,
 } from '#base/errors.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import { followLeader } from '#nodes/coordinator/follow-leader.js'
+import { metaKeys } from '#nodes/coordinator/meta-keys.js'
 import {
   type DistributedStreaming,
   openDistributedStreaming,
@@ -29,6 +31,7 @@ import {
   own,
   type Place,
   type Surroundings,
+  stand,
   startData,
   startQuery,
 } from './places.js'
@@ -37,7 +40,7 @@ import type { Random } from './random.js'
 import { remoteCoordinator } from './remote-coordinator.js'
 import type { Settings } from './settings.js'
 import { Disks } from './stores.js'
-import { queryTravels, streamingTravels } from './travels.js'
+import { coordinatorTravels, queryTravels, streamingTravels } from './travels.js'
 import type { World } from './world.js'
 
 export interface ProxyPlace {
@@ -62,7 +65,7 @@ export class Cluster {
   readonly settings: Settings
   readonly network: Network
   readonly directory: Directory
-  readonly disks = new Disks()
+  readonly disks: Disks
   onProxy: (proxy: ProxyPlace) => void = () => {}
   readonly #random: Random
   readonly #processes = new Map<string, SimProcess>()
@@ -71,11 +74,13 @@ export class Cluster {
   /** Is about to lead. */
   #candidate: SimProcess | undefined
   #leaderCount = 0
+  readonly #candidates = new Map<string, Address<Coordinator>>()
   readonly #queryNodes = new Map<string, Address<QueryReplica>>()
 
   constructor(world: World, settings: Settings) {
     this.world = world
     this.settings = settings
+    this.disks = new Disks(world)
     this.network = new Network(world)
     this.directory = new Directory(world, settings.directoryLagMsMax)
     this.#random = world.random.fork()
@@ -116,7 +121,13 @@ export class Cluster {
 
   /** Somebody else leads, while the one before may be alive. */
   elect(): void {
-    if (this.#candidate?.alive === true || this.settings.coordinatorCount === 0) return
+    if (this.settings.coordinatorCount === 0) return
+    if (this.settings.election === 'leased') {
+      // As when its lease ends while it does not notice.
+      this.disks.meta.apply([], [{ kind: 'delete', key: metaKeys.leader }])
+      return
+    }
+    if (this.#candidate?.alive === true) return
     const alive = [...this.#coordinators.values()].filter(({ process }) => process.alive)
     if (alive.length === 0) return
     const place = this.#random.pick(alive)
@@ -162,6 +173,10 @@ export class Cluster {
         return
       case 'coordinator':
         this.#coordinators.set(name, openPlace(process, this.disks))
+        if (this.settings.election === 'leased') {
+          this.#bootCandidate(name)
+          return
+        }
         if (this.directory.newest('coordinator')?.process.alive !== true) this.elect()
         return
       case 'worker':
@@ -186,7 +201,7 @@ export class Cluster {
     process.kill()
     const restartMs = this.#random.between(1, restartMsMax)
     this.world.after(restartMs, 'boot', () => this.#boot(name))
-    if (kind === 'coordinator') {
+    if (kind === 'coordinator' && this.settings.election === 'ordered') {
       this.world.after(this.#random.between(1, 30), 'elect', () => {
         // One that died while it was about to lead may have deposed the one before.
         if (this.directory.newest('coordinator')?.process.alive !== true || process === candidate)
@@ -230,6 +245,27 @@ export class Cluster {
     })
   }
 
+  #bootCandidate(name: string): void {
+    const place = this.#coordinators.get(name)
+    if (place === undefined) return
+    const target = stand(place, this.settings.leaderLeaseMs)
+    this.#candidates.set(name, { process: place.process, target })
+  }
+
+  /** As the process reaches it. */
+  #coordinatorFor(process: SimProcess): Coordinator {
+    const { coordinatorCount, election } = this.settings
+    if (coordinatorCount === 0 || election === 'ordered') {
+      return remoteCoordinator(process, this.network, this.directory)
+    }
+    const coordinators = Array.from({ length: coordinatorCount }, (_, n) => {
+      const name = `coordinator-${n}`
+      const address = (): Address<Coordinator> | undefined => this.#candidates.get(name)
+      return this.network.connect(process, name, address, coordinatorTravels)
+    })
+    return followLeader({ coordinators, runtime: process.runtime, patienceMs: 2000 })
+  }
+
   #bootQuery(process: SimProcess): void {
     const target = startQuery(openPlace(process, this.disks))
     this.#queryNodes.set(process.name, { process, target })
@@ -248,7 +284,7 @@ export class Cluster {
 
   #bootWorker(process: SimProcess): void {
     const place = openPlace(process, this.disks)
-    const coordinator = remoteCoordinator(process, this.network, this.directory)
+    const coordinator = this.#coordinatorFor(process)
     this.#carryOut(process, startData(place), {
       done: (dataNode) => {
         const peers = this.#streamingNodes(process)
@@ -333,11 +369,7 @@ export class Cluster {
 
   #bootProxy(process: SimProcess): void {
     const nodes = this.#streamingNodes(process)
-    const oracle: Pick<Coordinator, 'timestamp'> = remoteCoordinator(
-      process,
-      this.network,
-      this.directory,
-    )
+    const oracle: Pick<Coordinator, 'timestamp'> = this.#coordinatorFor(process)
     const distributed = openDistributedStreaming({
       nodes,
       logChannelOf: (tableId, shard) => this.logChannelOf(tableId, shard),

@@ -4,6 +4,7 @@ import type { Native } from '#engine/index/native.js'
 import { createPlainNative } from '#engine/index/plain/plain-native.testing.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import { startCandidate } from '#nodes/coordinator/leader.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { QueryNode } from '#nodes/query/contract.js'
@@ -40,6 +41,28 @@ export async function lead(
   })
   const random = process.world.random.fork()
   return watchCoordinator(bug.coordinator?.(coordinator, random) ?? coordinator, process)
+}
+
+/** Leads when it has the lease. */
+export function stand({ process, stores }: Place, leaseMs: number): Coordinator {
+  const { world, runtime, name } = process
+  const candidate = startCandidate({
+    meta: stores.meta,
+    runtime,
+    id: name,
+    leaseMs,
+    onLeading: () => {
+      world.count('leader elected')
+      world.say(name, 'leads')
+    },
+    onError: (error) => {
+      if (process.alive) world.noteBackgroundError(name, error)
+    },
+  })
+  return watchCoordinator(
+    world.bug.coordinator?.(candidate, world.random.fork()) ?? candidate,
+    process,
+  )
 }
 
 export function startQuery({ process, stores, native }: Place): QueryNode {

@@ -42,6 +42,8 @@ export type Ending =
   | { readonly kind: 'aborted'; readonly sqlState: string }
 
 export interface Catalog {
+  /** Of the newest form that nodes were given: each is above all before. */
+  form: number
   /** By table: as the newest DDL has it. */
   readonly tables: Map<number, TableSchema>
   readonly logChannelOf: (tableId: number, shard: number) => string

@@ -7,6 +7,9 @@ export interface Settings {
   readonly logChannelCount: number
   /** 0: one server with everything but proxies. */
   readonly coordinatorCount: number
+  /** Who leads: whoever is ordered to, or whoever has the lease. */
+  readonly election: 'ordered' | 'leased'
+  readonly leaderLeaseMs: number
   readonly workerCount: number
   /** 0: each worker has a query node of its own. */
   readonly queryCount: number
@@ -81,6 +84,8 @@ function anySettings(random: Random): Settings {
   return {
     logChannelCount: random.chance(0.2) ? 1 : 2 + random.below(3),
     coordinatorCount: isCluster ? 1 + random.below(3) : 0,
+    election: random.chance(0.5) ? 'ordered' : 'leased',
+    leaderLeaseMs: random.pick([60, 200]),
     workerCount: isCluster ? 1 + random.below(4) : 0,
     queryCount: isCluster ? random.pick([0, 0, 2, 3]) : 0,
     replicaCount: 1 + random.below(2),

@@ -13,6 +13,7 @@ import { tablesOf } from './tables.js'
 import { startTrouble } from './trouble.js'
 import {
   checkSnapshot,
+  newForm,
   type OperationName,
   openAccounts,
   perform,
@@ -89,6 +90,7 @@ class Run {
     this.#catalog = {
       tables: new Map(tables.map((schema) => [schema.tableId, schema])),
       holder: undefined,
+      form: 1,
       logChannelOf: (tableId, shard) => this.#cluster.logChannelOf(tableId, shard),
     }
   }
@@ -132,7 +134,9 @@ class Run {
 
   async #tellTables({ process, streaming }: ProxyPlace): Promise<void> {
     await withCatalog(this.#catalog, process, async () => {
-      for (const schema of this.#catalog.tables.values()) await streaming.putTable(schema)
+      for (const schema of this.#catalog.tables.values()) {
+        await streaming.putTable(newForm(this.#catalog, schema))
+      }
     })
   }
 

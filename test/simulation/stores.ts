@@ -14,7 +14,7 @@ import type { ObjectStore } from '#storage/objects/objects.js'
 import { MemoryWal, MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
 import type { Wal, WalWriter } from '#storage/wal/wal.js'
 import { SimFiles } from './files.js'
-import type { SimProcess } from './process.js'
+import { SimProcess } from './process.js'
 import type { Random } from './random.js'
 import type { World } from './world.js'
 
@@ -38,12 +38,14 @@ export class ObjectsDisk {
 
 /** All of it is shared by all processes, as Kafka, etcd and S3 are. */
 export class Disks {
-  readonly meta = new MemoryMetaDisk()
+  readonly meta: MemoryMetaDisk
   readonly wal = new MemoryWalDisk()
   readonly objects = new ObjectsDisk()
   readonly faults: Record<StoreKind, StoreFaults>
 
-  constructor() {
+  constructor(world: World) {
+    // It has a clock of its own, which leases end by.
+    this.meta = new MemoryMetaDisk(new SimProcess(world, 'meta', { skewMs: 0, drift: 1 }).runtime)
     const quiet = (): StoreFaults => ({
       refused: 0,
       lost: 0,

@@ -1,6 +1,7 @@
 /** What clients do. Each operation is a few reads and one transaction; the model judges both. */
 import { backgroundContext } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
+import type { TableSchema } from '#engine/columnar/schema.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { SeenRow } from './model.js'
 import type { SimProcess } from './process.js'
@@ -282,16 +283,22 @@ async function addColumn(session: Session): Promise<void> {
   const { catalog, process, streaming } = session
   await withCatalog(catalog, process, async () => {
     if (session.schemaOf(notesId) !== before) return
-    const after = withAddedColumn(before)
+    const after = newForm(catalog, withAddedColumn(before))
     try {
       await streaming.putTable(after)
     } catch (error) {
-      await streaming.putTable(before)
+      await streaming.putTable(newForm(catalog, before))
       throw error
     }
     catalog.tables.set(notesId, after)
     session.world.count('column added')
   })
+}
+
+/** Also a form that is taken back is a new one: nodes pass over what is older than what they have. */
+export function newForm(catalog: Catalog, schema: TableSchema): TableSchema {
+  catalog.form += 1
+  return { ...schema, version: catalog.form }
 }
 
 /** While nobody else changes tables; a holder that dies holds nothing. */

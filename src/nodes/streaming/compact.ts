@@ -20,7 +20,7 @@ import { collectReleased, releaseSegments } from '#nodes/streaming/collect.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import type { CompactionReport, CompactionScope } from '#nodes/streaming/contract.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
-import { isTruncated } from '#nodes/streaming/needed-position.js'
+import { isTruncated, unappliedSince } from '#nodes/streaming/needed-position.js'
 import { readableSince } from '#nodes/streaming/readable-since.js'
 import { recordSegments } from '#nodes/streaming/record-segments.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
@@ -112,7 +112,7 @@ export async function compactGroup(
   scope?: CompactionScope,
 ): Promise<CompactionReport> {
   const { schema } = tableOf(state, channel.tableId)
-  const since = state.log.settledBound
+  const since = unappliedSince(state, channel)
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
   const horizon = scope === 'now' ? timestampMax : horizonOf(state)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))

@@ -23,7 +23,7 @@ import type { SealedRows } from '#engine/segment/sealed-rows.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegment } from '#nodes/streaming/collect.js'
-import { neededPosition } from '#nodes/streaming/needed-position.js'
+import { neededPosition, unappliedSince } from '#nodes/streaming/needed-position.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { checkUsable, horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
@@ -70,7 +70,7 @@ async function flushSegment(
   segment: GrowingSegment,
   context: Context,
 ): Promise<void> {
-  const since = state.log.settledBound
+  const since = unappliedSince(state, channel)
   const rows = sealRows(segment, horizonOf(state))
   const deletedCount = segment.deletedCount
   if (rows.rowIds.length === 0) {

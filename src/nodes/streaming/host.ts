@@ -21,8 +21,6 @@ export interface StreamingHostOptions
    */
   readonly openQueryNode: (logChannel: string) => QueryNode
   readonly onFailure?: ((logChannel: string, error: unknown) => void) | undefined
-  /** Before anyone is let in: what the log says that others must know. */
-  readonly onTaken?: ((node: LocalStreamingNode) => Promise<void>) | undefined
 }
 
 export interface StreamingHost {
@@ -69,7 +67,6 @@ export function openStreamingHost(options: StreamingHostOptions): StreamingHost 
           options.onFailure?.(logChannel, error)
         },
       })
-      await options.onTaken?.(node)
       owned.set(logChannel, { node, queryNode, isClosing: false })
     } catch (error) {
       await queryNode.stop()

@@ -1,6 +1,7 @@
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import type { StreamingState } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
 /**
@@ -18,6 +19,16 @@ export function neededPosition(channel: Channel, except?: GrowingSegment): numbe
   }
   for (const { position } of channel.undecided) needed = Math.min(needed, position)
   return needed
+}
+
+/**
+ * At or below the log position of every delete that is not applied to the channel yet: also of transactions that were prepared
+ * long ago and are decided later, which come with the position of their prepare record.
+ */
+export function unappliedSince(state: StreamingState, channel: Channel): number {
+  let since = state.log.settledBound
+  for (const { position } of channel.undecided) since = Math.min(since, position)
+  return since
 }
 
 export function isTruncated(entry: SealedEntry): boolean {

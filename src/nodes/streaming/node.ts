@@ -220,7 +220,11 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     dataNode: jobs.watched(dataNode),
     jobs,
     ownership,
-    log: new LogAppender(isLeased ? ownedWriter(writer, ownership) : writer, end, fail),
+    log: new LogAppender(
+      isLeased ? ownedWriter(writer, ownership, runtime, fail) : writer,
+      end,
+      fail,
+    ),
     commits: new CommitQueue(fail),
     tables: new Map(),
     stages: new Map(),

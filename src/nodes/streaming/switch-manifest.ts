@@ -3,6 +3,7 @@ import { backgroundContext, type Context } from '#base/context.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel } from '#nodes/streaming/channel.js'
+import { unappliedSince } from '#nodes/streaming/needed-position.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
@@ -35,7 +36,7 @@ export async function saveDeletes(
   await state.switching.run(async () => {
     if (entry.deletes.unsavedSince === Number.POSITIVE_INFINITY) return
     if (channel.dropped || !channel.view.sealed.includes(entry)) return
-    const since = state.log.settledBound
+    const since = unappliedSince(state, channel)
     const { count } = entry.deletes
     const manifest = await state.dataNode.writeDeletes(
       entry.manifest,

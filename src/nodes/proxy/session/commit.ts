@@ -106,9 +106,7 @@ async function commitForms(
     )
   }
   if (!hasDdl) return committedAt
-  // The same id as that of whoever finds the DDL in the log of a node that was opened anew meanwhile.
-  const appendId = committedAt > timestampZero ? ddlAppendId(committedAt) : undefined
-  if (!(await coordinator.appendDdl(before.version, entries, appendId))) {
+  if (!(await coordinator.appendDdl(before.version, entries))) {
     throw new DatabaseError(
       SqlState.serializationFailure,
       'the catalog was changed by another proxy',
@@ -229,11 +227,6 @@ function encodeDdlBatch(version: number, entries: readonly Uint8Array[]): Uint8A
   return encoder.encode(
     JSON.stringify({ version, entries: entries.map((entry) => decoder.decode(entry)) }),
   )
-}
-
-/** Of the DDL of a transaction that has changed rows. */
-export function ddlAppendId(committedAt: Timestamp): string {
-  return `commit/${committedAt}`
 }
 
 export function decodeDdlBatch(bytes: Uint8Array): {

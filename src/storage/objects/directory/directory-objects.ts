@@ -14,7 +14,6 @@ import {
   type FileHandle,
   link,
   mkdir,
-  mkdtemp,
   open,
   readFile,
   rename,
@@ -35,25 +34,14 @@ const temporaryName = '.tmp'
 /** How often a put makes its directory again when deletes take it away. */
 const attemptCountMax = 10
 
-export interface DirectoryOptions {
-  /**
-   * Other processes put and delete there, too: each has temporary files of its own, and those of one that has died stay. Without
-   * it the caller holds the data directory's lock.
-   */
-  readonly isShared?: boolean
-}
-
-export async function openDirectoryObjects(
-  directory: string,
-  { isShared = false }: DirectoryOptions = {},
-): Promise<ObjectStore> {
+/** One process at a time: the caller holds the data directory's lock. */
+export async function openDirectoryObjects(directory: string): Promise<ObjectStore> {
   const root = resolve(directory)
-  let temporary = join(root, temporaryName)
+  const temporary = join(root, temporaryName)
   try {
     await makeDirectory(root)
-    if (!isShared) await rm(temporary, { recursive: true, force: true })
-    await mkdir(temporary, { mode: 0o700, recursive: isShared })
-    if (isShared) temporary = await mkdtemp(join(temporary, 'process-'))
+    await rm(temporary, { recursive: true, force: true })
+    await mkdir(temporary, { mode: 0o700 })
   } catch (error) {
     throw ioError('determinate', `could not open object directory "${directory}"`, error)
   }
