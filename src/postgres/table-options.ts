@@ -10,6 +10,7 @@ import type { DdlEntry } from '#postgres/contract.js'
 import type { DdlStep, OptionsEdit } from '#postgres/jobs.js'
 import { isTableOption } from '#postgres/option-names.js'
 import { quoteIdentifier } from '#postgres/quote.js'
+import { parseTtl } from '#postgres/ttl.js'
 
 /** As many as one machine can search at the same time with room to spare; a cluster spreads tables, too. */
 const shardCountMax = 64
@@ -139,6 +140,7 @@ function checkedValue({ name, value }: OptionDefinition): string {
   if (value === undefined) {
     throw new DatabaseError(SqlState.invalidParameterValue, `invalid value for option "${name}"`)
   }
+  if (name === 'ttl') parseTtl(value)
   if (name === 'shards') {
     const count = Number(value)
     if (!Number.isInteger(count)) {

@@ -55,4 +55,11 @@ export interface TableSchema {
   readonly keys: readonly KeyConstraint[]
   readonly vectorIndexes: readonly VectorIndexSchema[]
   readonly shardCount: number
+  /** Rows are expired when the column's time (microseconds since 2000-01-01 UTC, int64) lies so far back; NULL never is. */
+  readonly timeToLive?: TimeToLive | undefined
+}
+
+export interface TimeToLive {
+  readonly attnum: number
+  readonly milliseconds: number
 }

@@ -1,6 +1,6 @@
 /**
  * What a streaming node does by itself: one loop seals and moves the log's beginning, another builds indexes and merges, a
- * third extends the graphs of growing segments, a fourth removes objects that nobody needs.
+ * third extends the graphs of growing segments, a fourth deletes rows that have outlived their table's ttl, a fifth removes objects that nobody needs.
  * A failing step is tried again, later and later; the next success forgets it.
  */
 import { backgroundContext, type Context } from '#base/context.js'
@@ -10,8 +10,9 @@ import { sealDue, truncateLog } from '#nodes/streaming/checkpoint.js'
 import { collect } from '#nodes/streaming/collect.js'
 import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
+import { expire } from '#nodes/streaming/expire.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
-import { allChannels, horizonOf, type StreamingState } from '#nodes/streaming/state.js'
+import { allChannels, horizonOf, type StreamingState, serviceTime } from '#nodes/streaming/state.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 const backoffMsMax = 30_000
@@ -42,6 +43,10 @@ export function startBackground(
     ),
     repeat(state, context, onError, async () => {
       await improve(state, context)
+      return undefined
+    }),
+    repeat(state, context, onError, async () => {
+      await expire(state, () => serviceTime(state), context)
       return undefined
     }),
     repeat(state, context, onError, async () => {

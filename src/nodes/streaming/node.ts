@@ -21,6 +21,7 @@ import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { loadDdl, type RecoveredDdl, settleDdl } from '#nodes/streaming/ddl-settings.js'
 import { decide, outcome } from '#nodes/streaming/decide.js'
 import { Decisions } from '#nodes/streaming/decisions.js'
+import { expire, withoutExpired } from '#nodes/streaming/expire.js'
 import { findConflict } from '#nodes/streaming/find-conflict.js'
 import { finish } from '#nodes/streaming/finish.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
@@ -50,7 +51,13 @@ import {
   startSettling,
 } from '#nodes/streaming/settle-transactions.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
-import { allChannels, checkUsable, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import {
+  allChannels,
+  checkUsable,
+  type StreamingState,
+  serviceTime,
+  tableOf,
+} from '#nodes/streaming/state.js'
 import { activity, statistics } from '#nodes/streaming/statistics.js'
 import { dropTable, putTable } from '#nodes/streaming/tables.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
@@ -152,6 +159,7 @@ export async function openStreamingNode(
       await collect(state)
       await improve(state)
       await settleTransactions(state, peers, backgroundContext)
+      await expire(state, () => serviceTime(state), backgroundContext)
     },
     ...reads(state, gate, scans),
     ...writes(state, gate),
@@ -259,19 +267,15 @@ type Reads =
 
 function reads(state: StreamingState, gate: Gate, scans: Gate): Pick<StreamingNode, Reads> {
   return {
-    serviceTime() {
-      checkUsable(state)
-      const { commits, coordinator } = state
-      const time = commits.serviceBound() ?? coordinator.timestampNow() ?? commits.appliedTime
-      if (time > state.servedTime) state.servedTime = time
-      return time
-    },
+    serviceTime: () => serviceTime(state),
     findConflict: (write, context) =>
       inside(state, gate, () => findConflict(state, write, context)),
-    search: (fragment, context) => inside(state, gate, () => search(state, fragment, context)),
-    scan: (fragment, context) => guarded(scans, () => scan(state, fragment, context)),
+    search: (fragment, context) =>
+      inside(state, gate, () => search(state, withoutExpired(state, fragment), context)),
+    scan: (fragment, context) =>
+      guarded(scans, () => scan(state, withoutExpired(state, fragment), context)),
     aggregate: (fragment, context) =>
-      inside(state, gate, () => aggregate(state, fragment, context)),
+      inside(state, gate, () => aggregate(state, withoutExpired(state, fragment), context)),
     statistics: (tableId) => inside(state, gate, async () => statistics(state, tableId)),
     activity: () => inside(state, gate, async () => activity(state)),
   }

@@ -148,6 +148,15 @@ export function growingFor(
   return segment
 }
 
+/** The newest timestamp at which everything acknowledged is readable. */
+export function serviceTime(state: StreamingState): Timestamp {
+  checkUsable(state)
+  const { commits, coordinator } = state
+  const time = commits.serviceBound() ?? coordinator.timestampNow() ?? commits.appliedTime
+  if (time > state.servedTime) state.servedTime = time
+  return time
+}
+
 /** No read is promised to see what was deleted at or before. */
 export function horizonOf(state: StreamingState): Timestamp {
   const unixMs = state.runtime.nowMs() - state.limits.retentionMs

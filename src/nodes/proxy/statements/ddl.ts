@@ -18,6 +18,7 @@ import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { tablesLookedAt } from '#nodes/proxy/statements/tables-looked-at.js'
+import { checkTimeToLive } from '#nodes/proxy/statements/time-to-live.js'
 import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
@@ -43,11 +44,7 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   const safe = await takePassword(current, sql)
   const tried = await environment.postgres.tryDdl(safe, settings.session(), transaction.pendingDdl)
   refuseOtherShards(catalog, tried.catalog)
-  for (const table of tried.catalog.tables.values()) {
-    if (table.options.has('ttl')) {
-      throw notSupported('WITH (ttl = …) is not supported yet', 'Delete old rows yourself.')
-    }
-  }
+  for (const table of tried.catalog.tables.values()) checkTimeToLive(table)
   takeNotices(execution, tried.result)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog

@@ -1,6 +1,7 @@
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { timeToLiveOf } from '#nodes/proxy/statements/time-to-live.js'
 import type { TableInfo } from '#postgres/contract.js'
 
 /** Of one catalog version; attempts are numbered by the coordinator and wrap around no sooner than that. */
@@ -44,6 +45,7 @@ export function toTableSchema(table: TableInfo, version: number): TableSchema {
     keys: table.keys,
     vectorIndexes: table.vectorIndexes,
     shardCount: shardsOf(table),
+    timeToLive: timeToLiveOf(table),
   }
 }
 
