@@ -56,6 +56,8 @@ export class GrowingSegment {
   firstPosition = Number.POSITIVE_INFINITY
   /** Monotonic milliseconds of the last append, for the seal policy; whoever appends sets it. */
   lastAppendMs = 0
+  /** Monotonic milliseconds when it began, for the seal policy; whoever makes it sets it. */
+  openedMs = 0
   /**
    * The newest version of a key need not be the one that committed last: rows of stages have been here, or a key was added
    * over rows that came before it.

@@ -8,6 +8,8 @@ export interface StreamingLimits {
   readonly sealIdleMs: number
   /** if it has so many rows: below, scanning it costs nothing and a file for it would be waste. */
   readonly sealIdleRowCountMin: number
+  /** A growing segment is sealed when it is so old, however few rows it has: they leave log and memory. */
+  readonly sealAgeMs: number
   /** The log is kept below this by flushing what holds it back: bounds the time of recovery. */
   readonly logBytesMax: number
   /** How long rows deleted stay readable for reads in the past. */
@@ -43,6 +45,7 @@ export const defaultStreamingLimits: StreamingLimits = {
   segmentBytesMax: 512 * mebibyte,
   sealIdleMs: 60_000,
   sealIdleRowCountMin: 20_000,
+  sealAgeMs: 600_000,
   logBytesMax: 256 * mebibyte,
   retentionMs: 60_000,
   stageBytesInFlightMax: 16 * mebibyte,

@@ -144,6 +144,7 @@ export function growingFor(
     schema,
     native: state.native.createSegment(),
   })
+  segment.openedMs = state.runtime.monotonicMs()
   channel.switchView([...channel.view.growing, segment], channel.view.sealed)
   return segment
 }
