@@ -45,10 +45,12 @@ export interface StandaloneEvents {
   readonly retry: (what: string, error: unknown) => void
 }
 
-const snapshotPath = fileURLToPath(new URL('../build/snapshot/postgres.snapshot', import.meta.url))
+export const snapshotPath = fileURLToPath(
+  new URL('../build/snapshot/postgres.snapshot', import.meta.url),
+)
 const drainDeadlineMs = 10_000
 /** In the meta store: fixed when the database is made. */
-const logChannelsSetting = 'cluster/log-channels'
+export const logChannelsSetting = 'cluster/log-channels'
 
 /**
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
@@ -178,7 +180,7 @@ async function openEngine(
 }
 
 /** @throws ConfigError when the database was made with another number: its rows lie where that says */
-async function fixLogChannelCount(
+export async function fixLogChannelCount(
   { logChannels }: Config,
   coordinator: Coordinator,
 ): Promise<number> {
@@ -200,7 +202,7 @@ async function fixLogChannelCount(
   return count
 }
 
-function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
+export function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
   const { loads, evictions, ...sealed } = queryNode.memory()
   return [
     {
@@ -240,7 +242,7 @@ async function settleRecoveredDdl(
   }
 }
 
-async function listen(
+export async function listen(
   config: Config,
   proxy: ProxyNode,
   memory: () => readonly MemoryPart[],

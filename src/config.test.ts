@@ -38,6 +38,7 @@ describe('configuration', () => {
       sealBytes: 512 * 2 ** 20,
       logChannels: undefined,
       retention: 60_000,
+      rpcPort: 7400,
     })
   })
 
@@ -118,5 +119,17 @@ describe('configuration', () => {
       expect(parsed.text).toContain(word)
     }
     expect(parsed.text).not.toContain('--password …')
+  })
+
+  it('lets other nodes in from this machine, or with certificates, over stores that they share', () => {
+    const stores = ['--wal', 'kafka://k:1', '--meta', 'etcd://e:1', '--objects', 's3://b']
+    expect(configOf(['--node', 'proxy,data', ...stores]).node).toEqual(['proxy', 'data'])
+    expect(() => configOf(['--node', 'proxy'])).toThrow('--wal, --meta and --objects')
+    expect(() => configOf(['--node', 'nobody', ...stores])).toThrow('"nobody" is none of')
+    const elsewhere = ['--node', 'query', '--advertise', 'q1.example:7400', ...stores]
+    expect(() => configOf(elsewhere)).toThrow('refusing to serve other nodes at q1.example')
+    const tls = ['--tls-authority', 'a', '--tls-certificate', 'c', '--tls-key', 'k']
+    expect(configOf([...elsewhere, ...tls]).advertise).toBe('q1.example:7400')
+    expect(() => configOf([...elsewhere, ...tls.slice(2)])).toThrow('belong together')
   })
 })

@@ -67,6 +67,19 @@ function optionalText(placeholder: string, described: Described): Setting<string
   return { defaultText: undefined, placeholder, hasFlag: true, ...described, parse }
 }
 
+const nodeKindNames = ['proxy', 'coordinator', 'streaming', 'query', 'data'] as const
+export type NodeKind = (typeof nodeKindNames)[number]
+
+function nodeKinds(described: Described): Setting<readonly NodeKind[] | undefined> {
+  const parse = (given: string) =>
+    given.split(',').map((word) => {
+      const kind = nodeKindNames.find((name) => name === word.trim())
+      if (kind !== undefined) return kind
+      throw new ConfigError(`"${word}" is none of ${nodeKindNames.join(', ')}`)
+    })
+  return { defaultText: undefined, placeholder: 'LIST', hasFlag: true, ...described, parse }
+}
+
 function integer(
   defaultText: string,
   min: number,
@@ -215,12 +228,25 @@ function settingsFor(machine: Machine) {
     }),
     objects: optionalText('URL', {
       meaning:
-        'objects: s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME], keys from the environment as with AWS; in the data directory unless given',
+        'objects: s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME], keys from the environment as with AWS, or directory:///PATH that all nodes share; in the data directory unless given',
     }),
     logChannels: optionalInteger(1, 64, {
       meaning:
         'logs that the shards of tables are spread over; fixed when the database is made (then 1 unless given)',
     }),
+    node: nodeKinds({
+      meaning:
+        'kinds of nodes that this process has in a cluster: some of proxy,coordinator,streaming,query,data; all by itself unless given',
+    }),
+    rpcPort: integer('7400', 1, 65535, 'port for the other nodes; only with --node', 'PORT'),
+    advertise: optionalText('HOST:PORT', {
+      meaning: 'where the other nodes reach this one; 127.0.0.1 and --rpc-port unless given',
+    }),
+    tlsAuthority: optionalText('FILE', {
+      meaning: 'certificate authority of all nodes (PEM); without the three only loopback',
+    }),
+    tlsCertificate: optionalText('FILE', { meaning: "this node's certificate (PEM)" }),
+    tlsKey: optionalText('FILE', { meaning: "this node's private key (PEM)" }),
     retention: duration(
       '60s',
       1000,
@@ -263,6 +289,7 @@ export function parseConfig(
   const config = values as unknown as Config
   checkExposure(config)
   checkMemory(config)
+  checkCluster(config)
   return { kind: 'config', config }
 }
 
@@ -328,6 +355,32 @@ function checkMemory({ memory, evaluators }: Config): void {
   throw new ConfigError(
     `--memory: ${formatBytes(memory)} is too small with ${evaluators} evaluators, the least is ${formatBytes(least)}`,
   )
+}
+
+/** Other nodes are let in without a password: only this machine's, or those with a certificate. */
+function checkCluster(config: Config): void {
+  if (config.node === undefined) return
+  if (config.wal === undefined || config.meta === undefined || config.objects === undefined) {
+    throw new ConfigError('--node needs what all nodes share: --wal, --meta and --objects')
+  }
+  const files = [config.tlsAuthority, config.tlsCertificate, config.tlsKey]
+  const given = files.filter((file) => file !== undefined).length
+  if (given > 0 && given < files.length) {
+    throw new ConfigError('--tls-authority, --tls-certificate and --tls-key belong together')
+  }
+  const address = advertised(config)
+  const [, host = ''] = /^\[?(.+?)\]?:\d+$/.exec(address) ?? []
+  if (host === '') throw new ConfigError(`--advertise: "${address}" is not HOST:PORT`)
+  if (given === 0 && !isLoopback(host)) {
+    throw new ConfigError(
+      `refusing to serve other nodes at ${host} without --tls-authority, --tls-certificate and --tls-key`,
+    )
+  }
+}
+
+/** host:port */
+export function advertised({ advertise, rpcPort }: Pick<Config, 'advertise' | 'rpcPort'>): string {
+  return advertise ?? `127.0.0.1:${rpcPort}`
 }
 
 /** The catalog, and a spare beside the evaluators. */

@@ -1,6 +1,6 @@
 /** `elanus start`: the server in this process, until a signal ends it. */
 import { availableParallelism, totalmem } from 'node:os'
-import { assembleStandalone, storePassword } from '#assemble.js'
+import { assembleStandalone, type StandaloneEvents, storePassword } from '#assemble.js'
 import { defaultMemory } from '#base/memory-division.js'
 import { type Config, ConfigError, parseConfig, readBootstrapPassword } from '#config.js'
 
@@ -17,8 +17,8 @@ export async function main(args: readonly string[]): Promise<void> {
   const log = openLog(config.logLevel)
   // The add-on reads it when its pool starts.
   process.env['ELANUS_NATIVE_THREADS'] ??= String(config.threads)
-  await preparePassword(config)
-  const server = await assembleStandalone(config, {
+  const password = readPassword(config)
+  const events: StandaloneEvents = {
     problem: (what, error) => log('error', `${what}: ${describe(error)}`),
     retry: (what, error) => log('warn', `${what}: ${describe(error)}`),
     fatal: (error) => {
@@ -26,24 +26,46 @@ export async function main(args: readonly string[]): Promise<void> {
       log('error', `stopping after a failure of the log: ${describe(error)}`)
       process.exit(1)
     },
-  })
+  }
+  const server = await open(config, events, password, log)
   stopOnSignal(server, log)
   if (server.httpPort !== undefined) {
     log('info', `http://${server.host}:${server.httpPort}/metrics`)
   }
+  const isProxy = config.node?.includes('proxy') ?? true
   process.stdout.write(
-    `Elanus is ready: psql -h ${server.host} -p ${server.port} -U ${config.user} postgres\n`,
+    isProxy
+      ? `Elanus is ready: psql -h ${server.host} -p ${server.port} -U ${config.user} postgres\n`
+      : `Elanus is ready: ${config.node?.join(', ')}\n`,
   )
 }
 
+async function open(
+  config: Config,
+  events: StandaloneEvents,
+  password: string | undefined,
+  log: Log,
+) {
+  if (config.node !== undefined) {
+    const { assembleNode } = await import('#assemble-node.js')
+    return await assembleNode(config, events, password).catch((error: unknown) => {
+      log('error', describe(error))
+      // What is half open must not keep the process alive.
+      process.exit(1)
+    })
+  }
+  if (password !== undefined) await storePassword(config, config.user, password)
+  return await assembleStandalone(config, events)
+}
+
 /** @throws ConfigError when nobody could log in */
-async function preparePassword(config: Config): Promise<void> {
-  if (config.auth === 'trust') return
+function readPassword(config: Config): string | undefined {
+  if (config.auth === 'trust') return undefined
   const password = readBootstrapPassword(config)
   if (password === undefined) {
     throw new ConfigError('--auth scram-sha-256 needs --password-file FILE or ELANUS_PASSWORD')
   }
-  await storePassword(config, config.user, password)
+  return password
 }
 
 function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {

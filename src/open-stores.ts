@@ -80,6 +80,8 @@ async function openObjects(
   runtime: Runtime,
 ): Promise<ObjectStore> {
   if (objects === undefined) return await openDirectoryObjects(join(data, 'objects'))
+  const [, shared] = /^directory:\/\/(\/.+)$/.exec(objects) ?? []
+  if (shared !== undefined) return await openDirectoryObjects(shared, { isShared: true })
   const { hosts, path, options } = parseStore('--objects', objects, 's3', ['endpoint', 'region'])
   const [bucket = ''] = hosts
   const { openS3Objects } = await import('#storage/objects/s3/s3-objects.js')

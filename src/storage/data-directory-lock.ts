@@ -97,7 +97,9 @@ async function livingHolder(holder: string, own: string): Promise<number | undef
 async function describeProcess(pid: number): Promise<string> {
   const stat = await readIfThere(`/proc/${pid}/stat`)
   // Field 22, counted after the command's name, which may hold blanks (proc(5)).
-  const startTime = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
+  // Killed, and not asked after by its parent yet: it holds nothing any more.
+  const startTime = fields[0] === 'Z' ? 'ended' : (fields[19] ?? '')
   const bootId = (await readIfThere('/proc/sys/kernel/random/boot_id'))?.trim() ?? ''
   return `${pid}\n${startTime}\n${bootId}\n`
 }

@@ -61,6 +61,9 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
     'grpc.max_send_message_length': messageBytesMax,
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.http2.min_ping_interval_without_data_ms': 500,
+    // A caller that is gone without a word: its calls end.
+    'grpc.keepalive_time_ms': 5000,
+    'grpc.keepalive_timeout_ms': 5000,
   })
   server.addService(nodeService, {
     call(call: Unary, done: sendUnaryData<RpcResponse>) {

@@ -1,4 +1,5 @@
 import type { Mutex } from '#base/async/mutex.js'
+import type { Context } from '#base/context.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
@@ -34,4 +35,6 @@ export interface ProxyEnvironment {
   readonly catalogChanges: CatalogChanges
   /** Held by the one transaction that has DDL pending, from its first DDL to its end. */
   readonly ddlLock: Mutex
+  /** Where there are other proxies: the turn among them, taken by who holds the lock; the result ends it. */
+  readonly takeDdlTurn: ((context: Context) => Promise<() => Promise<void>>) | undefined
 }

@@ -1,6 +1,6 @@
 /** The proxy: opens sessions and holds what they share. */
 import { Mutex } from '#base/async/mutex.js'
-import { backgroundContext } from '#base/context.js'
+import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
@@ -18,6 +18,7 @@ import { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { Progress } from '#nodes/proxy/session/progress.js'
+import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
 import { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import { RowLocks } from '#nodes/proxy/session/row-locks.js'
 import { ProxySession } from '#nodes/proxy/session/session.js'
@@ -38,6 +39,8 @@ export interface ProxyOptions {
   readonly retentionMs: number
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
   readonly createUnknownUsers: boolean
+  /** Where there are other proxies: the turn to change the catalog; the result ends it. */
+  readonly takeDdlTurn?: ((context: Context) => Promise<() => Promise<void>>) | undefined
   /** What elanus.nodes and elanus.memory show. */
   readonly facts?: ClusterFacts | undefined
 }
@@ -60,9 +63,12 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     sessions: new SessionRegistry(),
     catalogChanges: new CatalogChanges(),
     ddlLock: new Mutex(),
+    takeDdlTurn: options.takeDdlTurn,
   }
-  await putTables(environment)
-  await environment.sequences.forgetUnknown(environment.postgres.catalog().sequences)
+  await inDdlTurn(environment, async () => {
+    await putTables(environment)
+    await environment.sequences.forgetUnknown(environment.postgres.catalog().sequences)
+  })
   const openSession: OpenSession = async (request) => {
     checkRequest(request)
     if (!environment.postgres.catalog().roles.has(request.user)) {
@@ -90,7 +96,19 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
       const stored = await options.coordinator.getSetting(`password/${user}`)
       return stored === undefined ? undefined : new TextDecoder().decode(stored)
     },
+    refreshCatalog: () => environment.ddlLock.run(() => refreshCatalog(environment)),
     stop: () => environment.sequences.close(),
+  }
+}
+
+/** While nobody else changes the catalog, and with what others have changed. */
+async function inDdlTurn(environment: ProxyEnvironment, work: () => Promise<void>): Promise<void> {
+  const endTurn = await environment.takeDdlTurn?.(backgroundContext)
+  try {
+    if (endTurn !== undefined) await refreshCatalog(environment)
+    await work()
+  } finally {
+    await endTurn?.()
   }
 }
 

@@ -197,6 +197,15 @@ export interface CompactionReport {
   readonly freedBytes: number
 }
 
+/** A process with streaming nodes, as the leading coordinator sees it. Orders may be repeated. */
+export interface LogChannelHolder {
+  owned(): Promise<readonly string[]>
+  /** Resolves when the log channel is owned there, or was before. */
+  take(logChannel: string): Promise<void>
+  /** Resolves when it is owned there no more. */
+  give(logChannel: string): Promise<void>
+}
+
 export interface KeyConflict {
   readonly tableId: number
   readonly indexOid: number

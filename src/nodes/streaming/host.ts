@@ -21,6 +21,8 @@ export interface StreamingHostOptions
    */
   readonly openQueryNode: (logChannel: string) => QueryNode
   readonly onFailure?: ((logChannel: string, error: unknown) => void) | undefined
+  /** Before anyone is let in: what the log says that others must know. */
+  readonly onTaken?: ((node: LocalStreamingNode) => Promise<void>) | undefined
 }
 
 export interface StreamingHost {
@@ -67,6 +69,7 @@ export function openStreamingHost(options: StreamingHostOptions): StreamingHost 
           options.onFailure?.(logChannel, error)
         },
       })
+      await options.onTaken?.(node)
       owned.set(logChannel, { node, queryNode, isClosing: false })
     } catch (error) {
       await queryNode.stop()

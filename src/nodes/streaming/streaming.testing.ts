@@ -13,7 +13,9 @@ import type { ColumnSchema, KeyConstraint, TableSchema } from '#engine/columnar/
 import { native } from '#engine/index/native.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import type { DataNode } from '#nodes/data/contract.js'
 import { startDataNode } from '#nodes/data/data-node.js'
+import type { QueryNode } from '#nodes/query/contract.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
 import type { ChannelWrite, CommitRequest } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
@@ -109,6 +111,9 @@ export class World {
   shared = false
   /** Instead of one of its own. */
   givenCoordinator: Coordinator | undefined
+  /** What stands between the streaming node and the others. */
+  queryNodeSeen: (node: QueryNode) => QueryNode = (node) => node
+  dataNodeSeen: (node: DataNode) => DataNode = (node) => node
   clockMs = 0
   walFaults: FaultSource = noFaults
   metaFaults: FaultSource = noFaults
@@ -190,8 +195,8 @@ export class World {
       logChannel,
       logChannelCount,
       coordinator: this.coordinator,
-      queryNode,
-      dataNode,
+      queryNode: this.queryNodeSeen(queryNode),
+      dataNode: this.dataNodeSeen(dataNode),
       native,
       runtime,
       limits: { retentionMs: 60_000, ...limits },

@@ -33,6 +33,10 @@ export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
   readableTimestamp(): Timestamp
   /** Of every log channel. */
   activities(): Promise<readonly StreamingActivity[]>
+  /** A table that another proxy has made known to the nodes. */
+  noteTable(schema: TableSchema): void
+  /** A table that another proxy has dropped. */
+  forgetTable(tableId: number): void
   /** The log channel that a shard lies on. */
   logChannelOf(tableId: number, shard: number): string
   /** Waits for what must still be told to participants, some seconds at most; nodes are not stopped. */
@@ -45,6 +49,8 @@ export interface DistributedStreamingOptions {
   readonly logChannelOf: (tableId: number, shard: number) => string
   readonly oracle: { timestamp(): Promise<Timestamp> }
   readonly runtime: Runtime
+  /** Nodes of other processes know of commits that are not known here: the oracle alone says what a strong read must see. */
+  readonly areRemote?: boolean | undefined
 }
 
 /** After the client has its answer, participants are told what became of their part: how long stop() waits for that. */
@@ -94,6 +100,8 @@ export function openDistributedStreaming(
         ),
       ),
     logChannelOf: options.logChannelOf,
+    noteTable: (schema) => layout.put(schema),
+    forgetTable: (tableId) => layout.drop(tableId),
     async stop() {
       const waited = runtime.sleep(stopWaitMs, stopping.signal).catch(() => {})
       await Promise.race([Promise.all(background), waited])
@@ -105,11 +113,11 @@ export function openDistributedStreaming(
 
 function timestamps(
   layout: Layout,
-  { oracle }: DistributedStreamingOptions,
+  { oracle, areRemote }: DistributedStreamingOptions,
 ): Pick<DistributedStreaming, 'strongTimestamp' | 'readableTimestamp'> {
   const nodes = layout.names.map((name) => layout.node(name))
   const [first] = nodes
-  const only = nodes.length === 1 ? first : undefined
+  const only = nodes.length === 1 && areRemote !== true ? first : undefined
   const readableTimestamp = (): Timestamp =>
     Math.min(...nodes.map((node) => node.serviceTime())) as Timestamp
   return {

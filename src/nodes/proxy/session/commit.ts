@@ -106,7 +106,9 @@ async function commitForms(
     )
   }
   if (!hasDdl) return committedAt
-  if (!(await coordinator.appendDdl(before.version, entries))) {
+  // The same id as that of whoever finds the DDL in the log of a node that was opened anew meanwhile.
+  const appendId = committedAt > timestampZero ? ddlAppendId(committedAt) : undefined
+  if (!(await coordinator.appendDdl(before.version, entries, appendId))) {
     throw new DatabaseError(
       SqlState.serializationFailure,
       'the catalog was changed by another proxy',
@@ -227,6 +229,11 @@ function encodeDdlBatch(version: number, entries: readonly Uint8Array[]): Uint8A
   return encoder.encode(
     JSON.stringify({ version, entries: entries.map((entry) => decoder.decode(entry)) }),
   )
+}
+
+/** Of the DDL of a transaction that has changed rows. */
+export function ddlAppendId(committedAt: Timestamp): string {
+  return `commit/${committedAt}`
 }
 
 export function decodeDdlBatch(bytes: Uint8Array): {

@@ -1,5 +1,6 @@
 import type { Context } from '#base/context.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 
 const holders = new WeakSet<Transaction>()
@@ -18,14 +19,23 @@ export async function acquireDdlLock(
       reject(context.signal.reason as Error)
     }
     context.signal.addEventListener('abort', cancel, { once: true })
-    void environment.ddlLock.run(async () => {
-      context.signal.removeEventListener('abort', cancel)
-      if (cancelled) return
-      await new Promise<void>((release) => {
-        transaction.atEnd.push(release)
-        resolve()
+    environment.ddlLock
+      .run(async () => {
+        if (cancelled) return
+        const endTurn = await environment.takeDdlTurn?.(context)
+        context.signal.removeEventListener('abort', cancel)
+        try {
+          if (endTurn !== undefined) await refreshCatalog(environment)
+          if (cancelled) return
+          await new Promise<void>((release) => {
+            transaction.atEnd.push(release)
+            resolve()
+          })
+        } finally {
+          await endTurn?.()
+        }
       })
-    })
+      .catch(reject)
   })
   holders.add(transaction)
 }

@@ -14,6 +14,7 @@ import {
   type FileHandle,
   link,
   mkdir,
+  mkdtemp,
   open,
   readFile,
   rename,
@@ -34,14 +35,25 @@ const temporaryName = '.tmp'
 /** How often a put makes its directory again when deletes take it away. */
 const attemptCountMax = 10
 
-/** One process at a time: the caller holds the data directory's lock. */
-export async function openDirectoryObjects(directory: string): Promise<ObjectStore> {
+export interface DirectoryOptions {
+  /**
+   * Other processes put and delete there, too: each has temporary files of its own, and those of one that has died stay. Without
+   * it the caller holds the data directory's lock.
+   */
+  readonly isShared?: boolean
+}
+
+export async function openDirectoryObjects(
+  directory: string,
+  { isShared = false }: DirectoryOptions = {},
+): Promise<ObjectStore> {
   const root = resolve(directory)
-  const temporary = join(root, temporaryName)
+  let temporary = join(root, temporaryName)
   try {
     await makeDirectory(root)
-    await rm(temporary, { recursive: true, force: true })
-    await mkdir(temporary, { mode: 0o700 })
+    if (!isShared) await rm(temporary, { recursive: true, force: true })
+    await mkdir(temporary, { mode: 0o700, recursive: isShared })
+    if (isShared) temporary = await mkdtemp(join(temporary, 'process-'))
   } catch (error) {
     throw ioError('determinate', `could not open object directory "${directory}"`, error)
   }

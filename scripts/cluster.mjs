@@ -1,0 +1,147 @@
+/**
+ * A cluster on this machine's loopback: etcd and Kafka (scripts/services.mjs), objects in a shared directory, and two proxies, two
+ * coordinators, two streaming nodes, two query nodes and a data node, each a process.
+ *
+ *   node scripts/cluster.mjs start [NAME …]    services, then what is not running, until every node says that it is ready
+ *   node scripts/cluster.mjs stop [NAME …]     nodes in order; without names the services, too
+ *   node scripts/cluster.mjs kill NAME …       kill -9
+ *   node scripts/cluster.mjs status
+ *
+ * Data and logs lie in ELANUS_CLUSTER (build/cluster); ports are RPC 7401 and up, PostgreSQL 5501 and 5502. Settings of
+ * `elanus start` after `--` go to every node, e.g. `start -- --log-level warn`.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { addresses, start as startService, stop as stopService } from './services.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const data = process.env.ELANUS_CLUSTER ?? join(root, 'build', 'cluster')
+const rpcPort = Number(process.env.ELANUS_CLUSTER_PORT ?? 7401)
+const pgPort = Number(process.env.ELANUS_CLUSTER_PG_PORT ?? 5501)
+const services = ['etcd', 'kafka']
+const readyMs = 90_000
+
+/** In the order in which they are started; stopped in reverse. */
+const kinds = ['coordinator', 'query', 'data', 'streaming', 'proxy']
+const counts = { coordinator: 2, query: 2, data: 1, streaming: 2, proxy: 2 }
+const nodes = kinds
+  .flatMap((kind) => Array.from({ length: counts[kind] }, (_, i) => ({ kind, number: i + 1 })))
+  .map(({ kind, number }, i) => ({
+    name: `${kind}-${number}`,
+    kind,
+    rpcPort: rpcPort + i,
+    pgPort: kind === 'proxy' ? pgPort + number - 1 : undefined,
+  }))
+
+function argumentsOf(node, extra) {
+  const shared = [
+    ...['--wal', `kafka://${addresses.kafka}/elanus`],
+    ...['--meta', `etcd://${addresses.etcd}/elanus`],
+    ...['--objects', `directory://${join(data, 'objects')}`],
+    ...['--log-channels', '2', '--evaluators', '1', '--memory', '1GB', '--threads', '1'],
+  ]
+  const own = ['--node', node.kind, '--rpc-port', node.rpcPort, '--data', join(data, node.name)]
+  const port = node.pgPort === undefined ? [] : ['--port', node.pgPort]
+  return ['start', ...own, ...port, ...shared, ...extra].map(String)
+}
+
+function pidOf({ name }) {
+  try {
+    const pid = Number(readFileSync(join(data, `${name}.pid`), 'utf8'))
+    process.kill(pid, 0)
+    return isZombie(pid) ? undefined : pid
+  } catch {
+    return undefined
+  }
+}
+
+/** Ended, but nobody has asked how: in a container nobody may. */
+function isZombie(pid) {
+  const path = `/proc/${pid}/stat`
+  return existsSync(path) && /\) Z /.test(readFileSync(path, 'utf8'))
+}
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+
+function startNode(node, extra) {
+  const path = join(data, `${node.name}.log`)
+  rmSync(path, { force: true })
+  const log = openSync(path, 'a')
+  const program = join(root, 'dist', 'cli', 'main.js')
+  const child = spawn(process.execPath, [program, ...argumentsOf(node, extra)], {
+    detached: true,
+    stdio: ['ignore', log, log],
+  })
+  child.unref()
+  writeFileSync(join(data, `${node.name}.pid`), String(child.pid))
+}
+
+function isReady({ name }) {
+  const path = join(data, `${name}.log`)
+  return existsSync(path) && readFileSync(path, 'utf8').includes('Elanus is ready')
+}
+
+async function start(wanted, extra) {
+  if (!existsSync(join(root, 'dist', 'cli', 'main.js'))) throw new Error('first: npm run build')
+  mkdirSync(join(data, 'objects'), { recursive: true })
+  for (const name of services) await startService(name)
+  const fresh = wanted.filter((node) => pidOf(node) === undefined)
+  for (const node of fresh) startNode(node, extra)
+  const deadlineMs = Date.now() + readyMs
+  for (const node of fresh) {
+    while (!isReady(node)) {
+      if (pidOf(node) === undefined || Date.now() > deadlineMs) {
+        throw new Error(`${node.name} is not ready: see ${join(data, `${node.name}.log`)}`)
+      }
+      await sleep(100)
+    }
+    console.log(`${node.name} is ready${node.pgPort === undefined ? '' : ` on ${node.pgPort}`}`)
+  }
+}
+
+async function end(node, signal) {
+  const pid = pidOf(node)
+  if (pid === undefined) return
+  process.kill(pid, signal)
+  for (let attempt = 0; attempt < 300 && pidOf(node) !== undefined; attempt += 1) {
+    if (attempt === 250) process.kill(pid, 'SIGKILL')
+    await sleep(100)
+  }
+  rmSync(join(data, `${node.name}.pid`), { force: true })
+}
+
+function status() {
+  for (const node of nodes) {
+    const pid = pidOf(node)
+    const port =
+      node.pgPort === undefined ? '' : `, psql -h 127.0.0.1 -p ${node.pgPort} -U postgres`
+    console.log(`${node.name}: ${pid === undefined ? 'stopped' : `process ${pid}${port}`}`)
+  }
+}
+
+async function main(args) {
+  const at = args.indexOf('--')
+  const extra = at < 0 ? [] : args.slice(at + 1)
+  const [verb = 'status', ...names] = at < 0 ? args : args.slice(0, at)
+  const wanted = names.map((name) => {
+    const node = nodes.find((candidate) => candidate.name === name)
+    if (node === undefined) throw new Error(`no such node: ${name}`)
+    return node
+  })
+  if (verb === 'start') await start(wanted.length > 0 ? wanted : nodes, extra)
+  else if (verb === 'stop') {
+    for (const node of (wanted.length > 0 ? wanted : nodes).slice().reverse())
+      await end(node, 'SIGTERM')
+    if (wanted.length === 0) for (const name of services.slice().reverse()) await stopService(name)
+  } else if (verb === 'kill') {
+    for (const node of wanted) await end(node, 'SIGKILL')
+  } else if (verb === 'status') status()
+  else throw new Error(`start, stop, kill or status, not ${verb}`)
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(`cluster: ${error.message}`)
+  process.exitCode = 1
+})

@@ -1,0 +1,394 @@
+/**
+ * A process of a cluster: the nodes that --node names, over the stores that all processes share. Everything between nodes goes
+ * over the network, also when both are in this process: there is one way.
+ *
+ * Who is there: leases in the meta store (membership.ts). Who owns which log channel: the leading coordinator
+ * (place-log-channels.ts). Which query nodes hold a segment: the owner of its log channel (placed-query-nodes.ts).
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  fixLogChannelCount,
+  listen,
+  logChannelsSetting,
+  memoryParts,
+  type Standalone,
+  type StandaloneEvents,
+  snapshotPath,
+} from '#assemble.js'
+import { backgroundContext } from '#base/context.js'
+import { divideMemory } from '#base/memory-division.js'
+import type { MemoryPart } from '#base/memory-parts.js'
+import { systemRuntime } from '#base/system-runtime.js'
+import { takeDdlTurn } from '#cluster/ddl-turn.js'
+import { followOwners } from '#cluster/follow-owners.js'
+import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
+import { type Member, openMember } from '#cluster/open-member.js'
+import { startWatchingKey } from '#cluster/watch-key.js'
+import { advertised, type Config, isLoopback, type NodeKind, postgresCount } from '#config.js'
+import { native } from '#engine/index/native.js'
+import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
+import type { RpcTls, ServedContract } from '#net/rpc/rpc-server.js'
+import { startCandidate } from '#nodes/coordinator/leader.js'
+import type { Membership } from '#nodes/coordinator/membership.js'
+import { metaKeys } from '#nodes/coordinator/meta-keys.js'
+import { placeLogChannels } from '#nodes/coordinator/place-log-channels.js'
+import { serveCoordinator } from '#nodes/coordinator/serve.js'
+import { startDataNode } from '#nodes/data/data-node.js'
+import { serveData } from '#nodes/data/serve.js'
+import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import { openProxy } from '#nodes/proxy/proxy.js'
+import { ddlAppendId, decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
+import { startQueryNode } from '#nodes/query/query-node.js'
+import { serveQuery } from '#nodes/query/serve.js'
+import { logChannelOf } from '#nodes/streaming/contract.js'
+import { openStreamingHost } from '#nodes/streaming/host.js'
+import type { LocalStreamingNode } from '#nodes/streaming/node.js'
+import { serveStreaming } from '#nodes/streaming/serve.js'
+import { remoteHost, serveHost } from '#nodes/streaming/serve-host.js'
+import { WriteMemory } from '#nodes/streaming/write-memory.js'
+import { openStores, type Stores } from '#open-stores.js'
+import { openPostgres } from '#postgres/open.js'
+
+const runtime = systemRuntime
+/** Nodes that hold each sealed segment, where there are so many. */
+const replicaCount = 2
+/** How old a proxy's idea of what is readable may be, for reads that may be old. */
+const serviceTimeMs = 250
+const catalogLookMs = 2000
+const drainMsMax = 15_000
+const drainLookMs = 100
+
+interface Opened {
+  /** Gives away what it holds, while the others still find it. */
+  readonly drain?: () => Promise<void>
+  readonly stop: () => Promise<void>
+}
+
+interface Assembling {
+  readonly config: Config
+  readonly events: StandaloneEvents
+  readonly stores: Stores
+  readonly member: Member
+}
+
+/** @throws ConfigError; StoreError; UnreachableError */
+export async function assembleNode(
+  config: Config,
+  events: StandaloneEvents,
+  password: string | undefined,
+): Promise<Standalone> {
+  const stores = await openStores(config, runtime)
+  const tls = readTls(config)
+  const member = await openMember({
+    meta: stores.meta,
+    runtime,
+    address: advertised(config),
+    rpcHost: tls === undefined ? '127.0.0.1' : '0.0.0.0',
+    rpcPort: config.rpcPort,
+    tls,
+    onError: events.retry,
+  })
+  const assembling = { config, events, stores, member }
+  const kinds = new Set<NodeKind>(config.node)
+  const opened: Opened[] = []
+  let listeners: Awaited<ReturnType<typeof listen>> | undefined
+  const stop = async (): Promise<void> => {
+    for (const one of [...opened].reverse()) {
+      await one.drain?.()
+      await one.stop()
+    }
+    await member.close()
+    await stores.close()
+  }
+  try {
+    // From the bottom up: a node is told of when it can serve.
+    if (kinds.has('coordinator')) opened.push(await openCoordinatorNode(assembling))
+    if (kinds.has('query')) opened.push(await openQueryNode(assembling))
+    if (kinds.has('data')) opened.push(await openDataNode(assembling))
+    if (kinds.has('streaming')) opened.push(await openStreamingNodes(assembling))
+    if (kinds.has('proxy')) {
+      const proxy = await openProxyNode(assembling, password)
+      listeners = proxy.listeners
+      opened.push(proxy)
+    }
+  } catch (error) {
+    // A half that lives on would keep what it has taken.
+    await stop().catch((also: unknown) => events.retry('stopping after a failed start', also))
+    throw error
+  }
+  return {
+    host: listeners?.host ?? '127.0.0.1',
+    port: listeners?.port ?? config.rpcPort,
+    httpPort: listeners?.httpPort,
+    stop,
+  }
+}
+
+function readTls({ tlsAuthority, tlsCertificate, tlsKey }: Config): RpcTls | undefined {
+  if (tlsAuthority === undefined || tlsCertificate === undefined || tlsKey === undefined) return
+  return {
+    authority: readFileSync(tlsAuthority),
+    certificate: readFileSync(tlsCertificate),
+    key: readFileSync(tlsKey),
+  }
+}
+
+async function openCoordinatorNode({
+  config,
+  events,
+  stores,
+  member,
+}: Assembling): Promise<Opened> {
+  const candidate = startCandidate({
+    meta: stores.meta,
+    runtime,
+    id: member.address,
+    onError: (error) => events.retry('standing for coordinator', error),
+    onLeading(coordinator, signal) {
+      const lead = async (): Promise<void> => {
+        const logChannels = namesOf(await fixLogChannelCount(config, coordinator))
+        await placeLogChannels(
+          {
+            coordinator,
+            runtime,
+            logChannels,
+            nodes: () => member.nodes.ofKind('streaming'),
+            holder: (address) =>
+              remoteHost(member.connections.to(address), member.connections.promptTo(address)),
+            onError: (error) => events.retry('placing log channels', error),
+          },
+          signal,
+        )
+      }
+      // A database made with another number, or a store that fails now: the next leader tries again.
+      lead().catch((error: unknown) => events.problem('leading', error))
+    },
+  })
+  member.serve('coordinator', () => serveCoordinator(candidate))
+  const membership = await member.join('coordinator', 1, () => {})
+  return {
+    async stop() {
+      await membership.leave()
+      await candidate.stop()
+    },
+  }
+}
+
+/** A life that has ended has forgotten: the segments of the next begin empty. */
+async function openQueryNode({ config, events, stores, member }: Assembling): Promise<Opened> {
+  const start = () =>
+    startQueryNode({
+      native,
+      objects: stores.objects,
+      runtime,
+      verifyChecksums: false,
+      memoryBytes: division(config).sealedBytes,
+      onDamaged: (error) => events.problem('an index is damaged and not used', error),
+    })
+  let node = start()
+  let served = serveQuery(node)
+  const membership: Membership = await member.join('query', config.memory, () => {
+    const ended = node
+    node = start()
+    served = serveQuery(node)
+    ended.stop().catch((error: unknown) => events.retry('ending a query node', error))
+  })
+  member.serve('query', (life) => (life === membership.life ? served : undefined))
+  return {
+    async stop() {
+      await membership.leave()
+      await node.stop()
+    },
+  }
+}
+
+async function openDataNode({ config, stores, member }: Assembling): Promise<Opened> {
+  const node = await startDataNode(dataNodeOptions(config, stores, 'data-node'))
+  member.serve('data', () => serveData(node))
+  const membership = await member.join('data', config.threads, () => {})
+  return {
+    async stop() {
+      await membership.leave()
+      await node.stop()
+    },
+  }
+}
+
+function dataNodeOptions(config: Config, stores: Stores, directory: string) {
+  return {
+    native,
+    objects: stores.objects,
+    runtime,
+    temporaryDirectory: join(config.data, 'temporary', directory),
+    threads: config.threads,
+    verifyChecksums: false,
+  }
+}
+
+async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
+  const { config, events, stores, member } = assembling
+  const onError = (error: unknown) => events.retry('background work is tried again', error)
+  const logChannels = await waitForLogChannels(member, onError)
+  const { growingBytes } = division(config)
+  const memory = new WriteMemory({ runtime, hardBytes: growingBytes })
+  const owners = followOwners({
+    ...{ member, meta: stores.meta, runtime, logChannels, onError },
+    refreshMs: undefined,
+  })
+  const dataNode = followDataNodes(
+    member,
+    runtime,
+    await startDataNode(dataNodeOptions(config, stores, 'streaming')),
+  )
+  const host = openStreamingHost({
+    wal: stores.wal,
+    logChannelCount: logChannels.length,
+    peers: (logChannel) => owners.nodes.get(logChannel),
+    coordinator: member.coordinator,
+    openQueryNode: () => followQueryNodes(member, runtime, replicaCount),
+    dataNode,
+    native,
+    runtime,
+    memory,
+    limits: {
+      segmentBytesMax: Math.min(config.sealBytes, growingBytes / 6),
+      retentionMs: config.retention,
+    },
+    onTaken: (node) => settleDdl(member, node),
+    onBackgroundError: onError,
+    // It is opened anew, or another process has taken it.
+    onFailure: (logChannel, error) => events.retry(`${logChannel} is opened anew`, error),
+  })
+  const served = new Map<string, ServedContract>(
+    logChannels.map((name) => [name, serveStreaming(host.node(name))]),
+  )
+  member.serve('streaming', (logChannel) => served.get(logChannel))
+  member.serve('streaming-host', () => serveHost(host))
+  const membership = await member.join('streaming', config.memory, () => {})
+  return {
+    /** The leader gives the log channels to others, if there are others. */
+    async drain() {
+      const others = member.nodes.ofKind('streaming').filter(({ isDraining }) => !isDraining)
+      if (others.length < 2) return
+      await membership.update({ isDraining: true }).catch(onError)
+      const deadlineMs = runtime.monotonicMs() + drainMsMax
+      while (host.owned().length > 0 && runtime.monotonicMs() < deadlineMs) {
+        await runtime.sleep(drainLookMs)
+      }
+    },
+    async stop() {
+      await membership.leave()
+      await host.stop()
+      await owners.stop()
+      await dataNode.stop()
+    },
+  }
+}
+
+/** DDL of commits whose proxy has died before the DDL log had it. */
+async function settleDdl({ coordinator }: Member, node: LocalStreamingNode): Promise<void> {
+  for (const { timestamp, ddl } of node.recoveredDdl) {
+    const { version, entries } = decodeDdlBatch(ddl)
+    await coordinator.appendDdl(version, entries, ddlAppendId(timestamp))
+    await node.settleDdl(timestamp)
+  }
+}
+
+async function openProxyNode(assembling: Assembling, password: string | undefined) {
+  const { config, events, stores, member } = assembling
+  const { coordinator } = member
+  const onError = (error: unknown) => events.retry('following the cluster', error)
+  const logChannels = await waitForLogChannels(member, onError)
+  if (password !== undefined) {
+    const verifier = await makeVerifier(password, runtime.randomBytes(saltBytes))
+    const stored = new TextEncoder().encode(formatVerifier(verifier))
+    await coordinator.putSetting(`password/${config.user}`, stored)
+  }
+  const owners = followOwners({
+    ...{ member, meta: stores.meta, runtime, logChannels, onError },
+    refreshMs: serviceTimeMs,
+  })
+  const postgres = await openPostgres({
+    snapshotPath,
+    ddlLog: (await coordinator.ddlLog()).map(decodeDdl),
+    evaluatorCount: config.evaluators,
+  })
+  const streaming = openDistributedStreaming({
+    nodes: owners.nodes,
+    logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, logChannels.length),
+    oracle: coordinator,
+    runtime,
+    areRemote: true,
+  })
+  const memory = (): readonly MemoryPart[] => []
+  const startedMs = runtime.nowMs()
+  const proxy = await openProxy({
+    postgres,
+    streaming,
+    coordinator,
+    runtime,
+    retentionMs: config.retention,
+    createUnknownUsers: config.auth === 'trust',
+    takeDdlTurn: (context) => takeDdlTurn(stores.meta, runtime, member.address, context),
+    facts: {
+      nodes: async () =>
+        (await coordinator.nodes()).map(({ kind, id, address, isDraining }) => ({
+          name: `${kind} ${id}`,
+          kind,
+          state: isDraining ? 'draining' : 'active',
+          address,
+          startedMs,
+          version: '0.1.0',
+        })),
+      memory: async () => [],
+    },
+  })
+  const catalog = startWatchingKey({
+    meta: stores.meta,
+    runtime,
+    prefix: metaKeys.ddlPrefix,
+    lookMs: catalogLookMs,
+    look: () => proxy.refreshCatalog(),
+    onError,
+  })
+  const membership = await member.join('proxy', 1, () => {})
+  const listeners = await listen(config, proxy, memory, events)
+  return {
+    listeners,
+    async stop() {
+      await membership.leave()
+      await listeners.stop()
+      await catalog.stop()
+      await proxy.stop()
+      await streaming.stop()
+      await owners.stop()
+      await postgres.close()
+    },
+  }
+}
+
+/** Fixed by the first leader of the database. */
+async function waitForLogChannels(
+  { coordinator }: Member,
+  onError: (error: unknown) => void,
+): Promise<readonly string[]> {
+  for (;;) {
+    // A cluster whose coordinators are not there yet.
+    const stored = await coordinator.getSetting(logChannelsSetting).catch((error: unknown) => {
+      onError(error)
+      return undefined
+    })
+    if (stored !== undefined) return namesOf(Number(new TextDecoder().decode(stored)))
+    await runtime.sleep(100)
+  }
+}
+
+function namesOf(logChannelCount: number): readonly string[] {
+  return Array.from({ length: logChannelCount }, (_, i) => `log-${i}`)
+}
+
+function division(config: Config) {
+  const count = config.node?.includes('proxy') === true ? postgresCount(config.evaluators) : 0
+  return divideMemory(config.memory, count)
+}
