@@ -5,8 +5,8 @@ import type { Runtime } from '#base/runtime.js'
 
 const pauseMsFirst = 10
 const pauseMsMax = 1000
-/** About five seconds in all: a node that was restarted is back by then, or another has its channels. */
-const attemptsMax = 10
+/** About ten seconds in all: a node that was restarted is back by then, or another has its channels. */
+const attemptsMax = 18
 
 /** Grows with the attempts; random, so that those who wait for the same node do not come back together. */
 export function pauseMs(attempt: number, runtime: Runtime): number {
@@ -15,7 +15,7 @@ export function pauseMs(attempt: number, runtime: Runtime): number {
 
 /**
  * @param work safe to repeat; with 'determinate' only if it is certain that nothing has happened
- * @throws 08006 when nobody answers for some seconds; everything else as it is
+ * @throws 08006 when nobody answers for about ten seconds; everything else as it is
  */
 export async function reach<T>(
   runtime: Runtime,
