@@ -58,6 +58,9 @@ const serviceTimeMs = 250
 const catalogLookMs = 2000
 const drainMsMax = 15_000
 const drainLookMs = 100
+const leadAgainMs = 2000
+/** What is waited for at the start is told no more often. */
+const tellEveryMs = 5000
 
 interface Opened {
   /** Gives away what it holds, while the others still find it. */
@@ -161,8 +164,7 @@ async function openCoordinatorNode({
           signal,
         )
       }
-      // A database made with another number, or a store that fails now: the next leader tries again.
-      lead().catch((error: unknown) => events.problem('leading', error))
+      void again(lead, signal, (error) => events.retry('leading', error))
     },
   })
   member.serve('coordinator', () => serveCoordinator(candidate))
@@ -172,6 +174,23 @@ async function openCoordinatorNode({
       await membership.leave()
       await candidate.stop()
     },
+  }
+}
+
+/** Until it has been done once, or the signal aborts. */
+async function again(
+  work: () => Promise<void>,
+  signal: AbortSignal,
+  onError: (error: unknown) => void,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await work()
+      return
+    } catch (error) {
+      if (!signal.aborted) onError(error)
+      await runtime.sleep(leadAgainMs, signal).catch(() => {})
+    }
   }
 }
 
@@ -373,9 +392,12 @@ async function waitForLogChannels(
   { coordinator }: Member,
   onError: (error: unknown) => void,
 ): Promise<readonly string[]> {
+  let toldMs = Number.NEGATIVE_INFINITY
   for (;;) {
     // A cluster whose coordinators are not there yet.
     const stored = await coordinator.getSetting(logChannelsSetting).catch((error: unknown) => {
+      if (runtime.monotonicMs() < toldMs + tellEveryMs) return undefined
+      toldMs = runtime.monotonicMs()
       onError(error)
       return undefined
     })
