@@ -89,6 +89,7 @@ export async function assembleStandalone(
     logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, logChannelCount),
     oracle: coordinator,
     runtime,
+    areRemote: !stores.isExclusive,
   })
   const proxy = await openProxy({
     postgres,
