@@ -84,8 +84,9 @@ test('malformed messages and vanishing clients leave the server serving, and its
   await client.end()
   expect(report.sqlStates.get('08P01') ?? 0).toBeGreaterThan(50)
   expect(report.sqlStates.get('XX000') ?? 0).toBe(0)
-  const [, afterWarmUp = 0] = megabytes
+  // One sample may lie just behind a collection: what the first half has reached is what the second must not leave behind.
+  const reached = Math.max(...megabytes.slice(0, 4))
   const last = megabytes.at(-1) ?? 0
-  expect(last - afterWarmUp, `resident memory in MB: ${megabytes.map(Math.round)}`).toBeLessThan(64)
+  expect(last - reached, `resident memory in MB: ${megabytes.map(Math.round)}`).toBeLessThan(64)
   expect(server.output()).not.toContain('internal error')
 }, 120_000)
