@@ -184,7 +184,11 @@ export class KafkaWriter implements WalWriter {
           }
           at = (records.at(-1)?.offset ?? at) + 1
         }
-        if (isFenced) this.#ended = new StoreError('determinate', 'another writer has taken over')
+        if (isFenced)
+          this.#ended = new StoreError(
+            'determinate',
+            'WAL-3: another writer has taken over the log',
+          )
         this.#next = high
         if (own === count) return 'there'
         if (this.#ended !== undefined) throw this.#ended

@@ -120,7 +120,7 @@ export class ObjectWriter implements WalWriter {
         const isOwn =
           found !== undefined && Buffer.compare(decodeLogObject(name, found).putId, putId) === 0
         if (isOwn) return
-        this.#ended = new StoreError('determinate', 'another writer has taken over the log')
+        this.#ended = new StoreError('determinate', 'WAL-3: another writer has taken over the log')
       } catch (error) {
         if (!(error instanceof StoreError)) throw error
         if (error.outcome === 'indeterminate') isUnclear = true
