@@ -223,16 +223,39 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswGra
   graph.code = &code;
   graph.k = k;
   graph.ef = among.visible ? beam + beam / 10 : beam;
-  graph.passing = candidates ? candidates->data() : nullptr;
-  graph.passing_count = reachable;
+  Bitset nodes;
+  const bool chains = index.has_chains();
+  if (candidates && chains) index.ToNodes(*candidates, &nodes);
+  graph.passing = !candidates ? nullptr : chains ? nodes.data() : candidates->data();
+  graph.passing_count = candidates && chains ? nodes.Count() : reachable;
+  graph.passing_rows = reachable;
   size_t visited = 0;
   GraphOutcome outcome = SearchGraph(index, graph, &found, &visited);
   visited_[number] += static_cast<uint32_t>(visited);
+  // Calls f with the first `most` rows of a node that are wanted, in row order; how many they were.
+  auto rows_of = [&](uint32_t node, size_t most, auto f) {
+    size_t n = 0;
+    for (uint32_t row = node; row != kNoRow && n < most; row = index.NextEqual(row)) {
+      if (candidates && !candidates->Test(row)) continue;
+      if (among.visible && !among.visible->Visible(row, request.read_at)) continue;
+      f(row);
+      n++;
+    }
+    return n;
+  };
+  auto ignore = [](uint32_t) {};
   if (among.visible) {
-    std::erase_if(found, [&](const Candidate& c) { return !among.visible->Visible(c.row, request.read_at); });
-    if (outcome == GraphOutcome::kScanCodes || found.size() < k) return false;
+    std::erase_if(found, [&](const Candidate& c) {
+      return chains ? rows_of(c.row, 1, ignore) == 0 : !among.visible->Visible(c.row, request.read_at);
+    });
   }
-  if (outcome == GraphOutcome::kScanCodes || found.size() < std::min(k, reachable)) return scan_codes();
+  size_t hits = found.size();
+  if (chains && hits < k) {
+    hits = 0;
+    for (size_t i = 0; i < found.size() && hits < k; i++) hits += rows_of(found[i].row, k - hits, ignore);
+  }
+  if (among.visible && (outcome == GraphOutcome::kScanCodes || hits < k)) return false;
+  if (outcome == GraphOutcome::kScanCodes || hits < std::min(k, reachable)) return scan_codes();
   // Codes order nearly right: of the nearest of them, the final distances are taken.
   if (size_t rerank = std::max<size_t>(30, k + k / 2 + 10); found.size() > rerank) found.resize(rerank);
   const float* rows[32];
@@ -246,7 +269,13 @@ bool SearchJob::SearchIndex(uint32_t number, const Column& column, const HnswGra
       }
     }
     PgDistances(pg_, rows, n, distances);
-    for (size_t j = 0; j < n; j++) top->Add({distances[j], number, found[i + j].row});
+    for (size_t j = 0; j < n; j++) {
+      if (!chains) {
+        top->Add({distances[j], number, found[i + j].row});
+      } else if (!(distances[j] > top->bound())) {
+        rows_of(found[i + j].row, k, [&](uint32_t row) { top->Add({distances[j], number, row}); });
+      }
+    }
   }
   add_strays();
   strategies_[number] = Strategy::kIndex;

@@ -1,6 +1,7 @@
 // Building: Faiss' HNSW makes the structure over float32 rows with our distances, then it is repacked.
 //
 //   1. Rows that can be in the graph are chosen (not NULL; cosine: length > 0; finite length) and copied to index space.
+//      Of rows with byte-equal vectors one is a node of the graph; the others are chained to it (index.h).
 //   2. Levels are drawn; rows are inserted from the highest level down, in random order within a level (as
 //      faiss::IndexHNSW does), by up to `threads` slices at once. A slice ends when a search waits.
 //   3. Whoever ends last repacks: codes, base links of fixed width, upper links.
@@ -20,6 +21,7 @@
 #include <thread>
 
 #include "error.h"
+#include "hnsw/equal-rows.h"
 #include "hnsw/index.h"
 #include "hnsw/ranges.h"
 #include "pool.h"
@@ -71,7 +73,9 @@ struct HnswBuild::State {
   std::function<void(std::shared_ptr<HnswIndex>, std::string)> done;
   Rows rows;
   Bitset in_graph;
-  size_t indexed = 0, strays = 0;
+  size_t indexed = 0, strays = 0, chained = 0;
+  Bitset chained_rows;                // of those in in_graph; with `back` and `ahead` as EqualChains has them
+  std::vector<uint32_t> back, ahead;  // empty: nothing is chained
   std::vector<float> low, high;       // range of every dimension that codes cover
   std::unique_ptr<faiss::HNSW> graph;
   std::vector<omp_lock_t> locks;
@@ -133,6 +137,26 @@ void HnswBuild::Prepare() {
   s.strays += ChooseRanges(in.dimensions, in.rows, [&](size_t i, float*) { return s.rows.Row(i); }, &s.in_graph, &s.low, &s.high);
   s.indexed = s.in_graph.Count();
 
+  // Of rows with equal bytes the first is a node. As they are in the column: normalised ones may be equal whose distances differ.
+  EqualRows equal;
+  s.chained_rows.Reset(in.rows, false);
+  auto vector_of = [&](uint32_t i) { return in.values + static_cast<size_t>(i) * in.dimensions; };
+  for (size_t i = 0; i < in.rows; i++) {
+    if (!s.in_graph.Test(i)) continue;
+    auto row = static_cast<uint32_t>(i);
+    EqualRows::Entry* same = equal.FindOrAdd(row, vector_of(row), in.dimensions * sizeof(float), vector_of);
+    if (!same) continue;
+    if (s.chained++ == 0) {
+      s.back.resize(in.rows, 0);
+      s.ahead.resize(in.rows, 0);
+    }
+    s.chained_rows.Set(i);
+    s.back[row] = row - same->first;
+    s.ahead[same->last] = row - same->last;
+    same->last = row;
+  }
+  rows_done_.fetch_add(s.chained, std::memory_order_relaxed);
+
   s.graph = std::make_unique<faiss::HNSW>(static_cast<int>(in.m));
   s.graph->efConstruction = static_cast<int>(in.ef_construction);
   s.graph->rng = faiss::RandomGenerator(12345);
@@ -144,7 +168,7 @@ void HnswBuild::Prepare() {
   for (int level : s.graph->levels) levels = std::max<size_t>(levels, level);
   std::vector<std::vector<uint32_t>> by_level(levels);
   for (size_t i = 0; i < in.rows; i++) {
-    if (s.in_graph.Test(i)) by_level[s.graph->levels[i] - 1].push_back(static_cast<uint32_t>(i));
+    if (s.in_graph.Test(i) && !s.chained_rows.Test(i)) by_level[s.graph->levels[i] - 1].push_back(static_cast<uint32_t>(i));
   }
   std::mt19937 random(789);
   for (size_t level = levels; level-- > 0;) {
@@ -274,7 +298,7 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
   std::vector<uint32_t> upper_offsets(in.rows, kNoRow);
   uint64_t upper = 0;
   for (size_t i = 0; i < in.rows; i++) {
-    if (!s.in_graph.Test(i) || g.levels[i] <= 1) continue;
+    if (!s.in_graph.Test(i) || s.chained_rows.Test(i) || g.levels[i] <= 1) continue;
     upper_offsets[i] = static_cast<uint32_t>(upper);
     upper += static_cast<uint64_t>(g.levels[i] - 1) * in.m;
   }
@@ -282,7 +306,7 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
 
   HnswHeader h{};
   std::memcpy(h.magic, "ELNSHNSW", 8);
-  h.version = 1;
+  h.version = kHnswVersion;
   h.header_size = kHnswHeaderSize;
   h.row_count = in.rows;
   h.dimensions = static_cast<uint32_t>(in.dimensions);
@@ -294,9 +318,10 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
   h.code_stride = static_cast<uint32_t>(layout.stride);
   h.code_padded = static_cast<uint32_t>(layout.padded);
   h.indexed_count = s.indexed;
+  h.chained_count = static_cast<uint32_t>(s.chained);
   h.stray_count = static_cast<uint32_t>(s.strays);
   const HnswSizes sizes{{8 * uint64_t{in.dimensions}, in.rows * layout.stride, in.rows * in.m * 8, in.rows * 4, upper * 4,
-                         all ? 0 : WordsFor(in.rows) * 8}};
+                         all ? 0 : WordsFor(in.rows) * 8, s.chained ? EqualChains::SizeFor(in.rows) : 0}};
   auto block = AllocateIndex(sizes, &h);
   uint8_t* base = block->data();
 
@@ -309,6 +334,13 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
   auto* upper_links = reinterpret_cast<uint32_t*>(base + h.sections[kUpperLinks].offset);
   std::memcpy(base + h.sections[kUpperOffsets].offset, upper_offsets.data(), in.rows * 4);
   if (!all) std::memcpy(base + h.sections[kInGraph].offset, s.in_graph.data(), s.in_graph.words() * 8);
+  if (s.chained) {
+    uint8_t* to = base + h.sections[kEqualRows].offset;
+    size_t bits = s.chained_rows.words() * 8;
+    std::memcpy(to, s.chained_rows.data(), bits);
+    std::memcpy(to + bits, s.back.data(), in.rows * 4);
+    std::memcpy(to + bits + in.rows * 4, s.ahead.data(), in.rows * 4);
+  }
   size_t degree = 2 * in.m;
   float residual = 0;
   auto copy_links = [&](uint32_t row, int level, uint32_t* to, size_t width) {
@@ -326,6 +358,10 @@ std::shared_ptr<HnswIndex> HnswBuild::Repack() {
       continue;
     }
     residual = std::max(residual, quantizer.Encode(s.rows.Row(i), codes + i * layout.stride));
+    if (s.chained_rows.Test(i)) {  // its code is for scans
+      std::fill_n(base_links + i * degree, degree, kNoRow);
+      continue;
+    }
     copy_links(static_cast<uint32_t>(i), 0, base_links + i * degree, degree);
     for (int level = 1; level < g.levels[i]; level++) {
       copy_links(static_cast<uint32_t>(i), level, upper_links + upper_offsets[i] + (level - 1) * in.m, in.m);

@@ -21,6 +21,8 @@ constexpr char kMagic[8] = {'E', 'L', 'N', 'S', 'H', 'N', 'S', 'W'};
 
 [[noreturn]] void Corrupt(const std::string& what) { throw NativeError("XX001", "invalid hnsw index file: " + what); }
 
+int SectionsOf(const HnswHeader& h) { return h.version == 1 ? kSectionsOfVersion1 : kSectionCount; }
+
 [[noreturn]] void Fail(const std::string& what, const std::string& path) {
   throw NativeError(errno == ENOSPC ? "53100" : "58030",
                     "could not " + what + " file \"" + path + "\": " + std::strerror(errno));
@@ -77,7 +79,7 @@ Block::~Block() {
 HnswIndex::HnswIndex(std::unique_ptr<Block> block) : block_(std::move(block)) {
   const HnswHeader& h = header();
   if (block_->size() < kHnswHeaderSize || std::memcmp(h.magic, kMagic, 8) != 0) Corrupt("bad magic");
-  if (h.version != 1) Corrupt("unknown version " + std::to_string(h.version));
+  if (h.version < 1 || h.version > kHnswVersion) Corrupt("unknown version " + std::to_string(h.version));
   uint64_t sum;
   std::memcpy(&sum, block_->data() + kHnswHeaderSize - 8, 8);
   if (sum != Xxh64(block_->data(), kHnswHeaderSize - 8)) Corrupt("bad header checksum");
@@ -88,10 +90,11 @@ HnswIndex::HnswIndex(std::unique_ptr<Block> block) : block_(std::move(block)) {
   CodeLayout layout = MakeCodeLayout(static_cast<Metric>(h.metric), h.dimensions);
   rows_ = h.row_count;
   const uint64_t wanted[kSectionCount] = {8 * uint64_t{h.dimensions}, rows_ * layout.stride, rows_ * h.m * 8, rows_ * 4,
-                                          h.sections[kUpperLinks].size, WordsFor(rows_) * 8};
-  for (int i = 0; i < kSectionCount; i++) {
+                                          h.sections[kUpperLinks].size, WordsFor(rows_) * 8,
+                                          EqualChains::SizeFor(rows_)};
+  for (int i = 0; i < SectionsOf(h); i++) {
     const HnswSection& s = h.sections[i];
-    bool size_ok = s.size == wanted[i] || (i == kInGraph && s.size == 0);
+    bool size_ok = s.size == wanted[i] || ((i == kInGraph || i == kEqualRows) && s.size == 0);
     if (!size_ok || s.offset % 64 != 0 || s.offset < kHnswHeaderSize || s.offset > block_->size() ||
         s.size > block_->size() - s.offset) {
       Corrupt("bad section " + std::to_string(i));
@@ -105,6 +108,10 @@ HnswIndex::HnswIndex(std::unique_ptr<Block> block) : block_(std::move(block)) {
       std::make_unique<Quantizer>(static_cast<Metric>(h.metric), layout, parameters, parameters + h.dimensions, h.residual);
   quantizer_ = owned_quantizer_.get();
   indexed_ = h.indexed_count;
+  if (h.version > 1 && h.sections[kEqualRows].size > 0) {
+    chains_ = EqualChains::In(base + h.sections[kEqualRows].offset, rows_);
+    chained_ = std::min<size_t>(h.chained_count, indexed_);
+  }
   strays_ = h.stray_count;
   entry_point_ = h.entry_point;
   max_level_ = h.max_level;
@@ -146,7 +153,8 @@ std::shared_ptr<HnswIndex> HnswIndex::Load(const std::string& path, bool verify)
 #endif
   auto index = std::make_shared<HnswIndex>(std::move(block));
   if (!verify) return index;
-  for (const HnswSection& s : index->header().sections) {
+  for (int i = 0; i < SectionsOf(index->header()); i++) {
+    const HnswSection& s = index->header().sections[i];
     if (s.checksum != Xxh64(index->block_->data() + s.offset, s.size)) Corrupt("bad checksum");
   }
   return index;
@@ -176,6 +184,21 @@ void HnswIndex::Save(const std::string& path) const {
     Fail("fsync", path);
   }
   if (close(fd) != 0) Fail("close", path);
+}
+
+void HnswGraph::ToNodes(const Bitset& rows, Bitset* nodes) const {
+  *nodes = rows;
+  for (size_t w = 0; w < nodes->words(); w++) {
+    uint64_t chained = __atomic_load_n(chains_.chained + w, __ATOMIC_ACQUIRE);
+    nodes->data()[w] &= ~chained;
+  }
+  for (size_t w = 0; w < rows.words(); w++) {
+    uint64_t left = rows.data()[w] & __atomic_load_n(chains_.chained + w, __ATOMIC_ACQUIRE);
+    for (; left; left &= left - 1) {
+      size_t row = w * 64 + std::countr_zero(left);
+      if (uint32_t back = chains_.back[row]; back <= row) nodes->Set(row - back);
+    }
+  }
 }
 
 void HnswGraph::ToIndexSpace(const float* query, std::vector<float>* out) const {

@@ -18,7 +18,10 @@ constexpr uint32_t kNoRow = 0xffffffff;
 struct HnswSection {
   uint64_t offset, size, checksum;
 };
-enum HnswSectionId { kQuantizer, kCodes, kBaseLinks, kUpperOffsets, kUpperLinks, kInGraph, kSectionCount };
+enum HnswSectionId { kQuantizer, kCodes, kBaseLinks, kUpperOffsets, kUpperLinks, kInGraph, kEqualRows, kSectionCount };
+/** Version 1 has no equal rows: each row in the graph is a node. */
+constexpr uint32_t kHnswVersion = 2;
+constexpr int kSectionsOfVersion1 = kEqualRows;
 
 struct HnswHeader {
   char magic[8];
@@ -37,11 +40,12 @@ struct HnswHeader {
   uint64_t indexed_count;
   float residual;
   uint32_t stray_count;
-  uint32_t reserved[8];
+  uint32_t chained_count;
+  uint32_t reserved[7];
   HnswSection sections[kSectionCount];
 };
 constexpr size_t kHnswHeaderSize = 4096;
-static_assert(sizeof(HnswHeader) == 256, "drawn in docs/formats/hnsw.md");
+static_assert(sizeof(HnswHeader) == 280, "drawn in docs/formats/hnsw.md");
 
 /** Memory of an index: anonymous (2 MiB pages where the system gives them) or a mapped file. */
 class Block {
@@ -65,6 +69,27 @@ struct HnswSizes {
 /** Places the sections and takes memory for them; header.sections and file_size are filled in. */
 std::unique_ptr<Block> AllocateIndex(const HnswSizes& sizes, HnswHeader* header);
 
+/** A word of a list of links; it may be written by a builder meanwhile, and what it leads to was written before. */
+inline uint32_t LinkAt(const uint32_t* links, size_t i) { return __atomic_load_n(links + i, __ATOMIC_ACQUIRE); }
+
+/**
+ * Rows with byte-equal vectors are one node of the graph, the first of them; the others are chained to it, in row order. All are
+ * zero where nothing is chained, so that fresh memory says so. A built index has them in one section, one after the other.
+ */
+struct EqualChains {
+  /** Bit set = the row is chained: not a node. nullptr: no row is. */
+  const uint64_t* chained = nullptr;
+  /** Of a chained row: how many rows before it the node is. */
+  const uint32_t* back = nullptr;
+  /** Of a node or a chained row: how many rows behind it the next equal one is; 0: none. */
+  const uint32_t* ahead = nullptr;
+  static uint64_t SizeFor(size_t rows) { return WordsFor(rows) * 8 + rows * 8; }
+  static EqualChains In(const uint8_t* section, size_t rows) {
+    auto* back = reinterpret_cast<const uint32_t*>(section + WordsFor(rows) * 8);
+    return {reinterpret_cast<const uint64_t*>(section), back, back + rows};
+  }
+};
+
 /**
  * A graph as a search walks it: pointers into memory that somebody else keeps. Base of a built index; of a graph that
  * grows (hnsw/interim.h) a view is made per search. There links may change while they are read, one word at a time, and
@@ -75,7 +100,18 @@ class HnswGraph {
   Metric metric() const { return quantizer_->metric(); }
   size_t rows() const { return rows_; }
   size_t dimensions() const { return quantizer_->layout().dimensions; }
+  /** Rows that the graph leads to: nodes, and rows chained to them. */
   size_t indexed() const { return indexed_; }
+  size_t nodes() const { return indexed_ - chained_; }
+  /** Whether nodes may stand for several rows. */
+  bool has_chains() const { return chains_.chained != nullptr; }
+  /** The next row with the vector of this one, behind it; kNoRow: none. Damaged bytes end a chain, or lead to other rows of it. */
+  uint32_t NextEqual(uint32_t row) const {
+    uint32_t ahead = LinkAt(chains_.ahead, row);
+    return ahead == 0 || ahead >= rows_ - row ? kNoRow : row + ahead;
+  }
+  /** Bits of rows → bits of nodes that stand for at least one of them. Only with chains. */
+  void ToNodes(const Bitset& rows, Bitset* nodes) const;
   /** Rows that are not in the graph though they have a distance (far outside of what the others span): searched one by one. */
   size_t strays() const { return strays_; }
   const Quantizer& quantizer() const { return *quantizer_; }
@@ -97,7 +133,7 @@ class HnswGraph {
     if (begin + m_ > upper_size_) return nullptr;
     return upper_links_ + begin;
   }
-  /** nullptr: every row is in the graph. Bits at and beyond rows() mean nothing. */
+  /** nullptr: the graph leads to every row. Bits at and beyond rows() mean nothing. */
   const uint64_t* in_graph() const { return in_graph_; }
 
   /** cosine: the normalised query; otherwise as it is. */
@@ -107,17 +143,15 @@ class HnswGraph {
   friend class InterimIndex;
   HnswGraph() = default;
   const Quantizer* quantizer_ = nullptr;
-  size_t rows_ = 0, indexed_ = 0, strays_ = 0, stride_ = 0, m_ = 0, base_degree_ = 0, upper_size_ = 0;
+  size_t rows_ = 0, indexed_ = 0, chained_ = 0, strays_ = 0, stride_ = 0, m_ = 0, base_degree_ = 0, upper_size_ = 0;
   uint32_t entry_point_ = kNoRow, max_level_ = 0;
   const uint8_t* codes_ = nullptr;
   const uint32_t* base_links_ = nullptr;
   const uint32_t* upper_offsets_ = nullptr;
   const uint32_t* upper_links_ = nullptr;
   const uint64_t* in_graph_ = nullptr;
+  EqualChains chains_;
 };
-
-/** A word of a list of links; it may be written by a builder meanwhile, and what it leads to was written before. */
-inline uint32_t LinkAt(const uint32_t* links, size_t i) { return __atomic_load_n(links + i, __ATOMIC_ACQUIRE); }
 
 class HnswIndex : public HnswGraph {
  public:

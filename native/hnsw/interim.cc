@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "hnsw/equal-rows.h"
 #include "kernels/kernels.h"
 
 namespace elanus {
@@ -23,15 +24,27 @@ struct InterimStore {
   /** Rows that codes describe worse are not in the graph. */
   float residual_most = 0;
   std::unique_ptr<Block> codes, base_links, upper_offsets, upper_links, in_graph;
+  /** EqualChains; pages of them that nothing is chained in are not taken. */
+  std::unique_ptr<Block> chained_rows, back, ahead;
   /** max level << 32 | entry point. */
   std::atomic<uint64_t> entry{kNoRow};
-  std::atomic<size_t> rows{0}, indexed{0}, strays{0};
+  std::atomic<size_t> rows{0}, indexed{0}, strays{0}, chained{0};
 
   uint8_t* Code(size_t row) const { return codes->data() + row * layout.stride; }
   uint32_t* Base(size_t row, size_t degree) const { return reinterpret_cast<uint32_t*>(base_links->data()) + row * degree; }
   uint32_t* UpperOffsets() const { return reinterpret_cast<uint32_t*>(upper_offsets->data()); }
   uint32_t* Upper() const { return reinterpret_cast<uint32_t*>(upper_links->data()); }
   uint64_t* InGraph() const { return reinterpret_cast<uint64_t*>(in_graph->data()); }
+  uint64_t* Chained() const { return reinterpret_cast<uint64_t*>(chained_rows->data()); }
+  uint32_t* Back() const { return reinterpret_cast<uint32_t*>(back->data()); }
+  uint32_t* Ahead() const { return reinterpret_cast<uint32_t*>(ahead->data()); }
+  void CopyChains(const InterimStore& from, size_t rows) {
+    chained = from.chained.load();
+    if (chained == 0) return;
+    std::memcpy(Chained(), from.Chained(), WordsFor(rows) * 8);
+    std::memcpy(Back(), from.Back(), rows * 4);
+    std::memcpy(Ahead(), from.Ahead(), rows * 4);
+  }
   size_t memory() const {
     return codes->size() + base_links->size() + upper_offsets->size() + upper_links->size() + in_graph->size();
   }
@@ -92,6 +105,7 @@ struct InterimIndex::Builder {
   /** cosine: 1 / length; 0 for rows that have none. */
   std::vector<float> inverse;
   std::vector<uint32_t> strays;
+  EqualRows equal;
   /** Strays that the newest ranges cover: to be inserted. */
   std::vector<uint32_t> waiting;
   size_t strays_most = 64;
@@ -124,6 +138,9 @@ std::shared_ptr<InterimStore> InterimIndex::MakeStore(size_t capacity) const {
   store->upper_offsets = Block::Allocate(capacity * 4);
   store->upper_links = Block::Allocate(store->upper_capacity * 4);
   store->in_graph = Block::Allocate(WordsFor(capacity) * 8);
+  store->chained_rows = Block::Allocate(WordsFor(capacity) * 8);
+  store->back = Block::Allocate(capacity * 4);
+  store->ahead = Block::Allocate(capacity * 4);
   return store;
 }
 
@@ -147,6 +164,7 @@ void InterimIndex::Enlarge() {
   std::memcpy(to->upper_offsets->data(), from.upper_offsets->data(), rows * 4);
   std::memcpy(to->upper_links->data(), from.upper_links->data(), from.upper_used * 4);
   std::memcpy(to->in_graph->data(), from.in_graph->data(), WordsFor(rows) * 8);
+  to->CopyChains(from, rows);
   to->upper_used = from.upper_used;
   to->entry = from.entry.load();
   to->rows = rows;
@@ -204,6 +222,7 @@ void InterimIndex::Rerange(size_t rows) {
     std::memcpy(to->upper_offsets->data(), from.upper_offsets->data(), known * 4);
     std::memcpy(to->upper_links->data(), from.upper_links->data(), from.upper_used * 4);
     std::memcpy(to->in_graph->data(), from.in_graph->data(), WordsFor(known) * 8);
+    to->CopyChains(from, known);
     to->upper_used = from.upper_used;
     to->entry = from.entry.load();
     to->rows = known;
@@ -211,7 +230,8 @@ void InterimIndex::Rerange(size_t rows) {
     to->strays = from.strays.load();
   }
   Replace(std::move(to));
-  b.waiting = std::move(b.strays);
+  // Taken from the back: the first row first, so that chains are in row order.
+  b.waiting.assign(b.strays.rbegin(), b.strays.rend());
   b.strays.clear();
 }
 
@@ -296,6 +316,17 @@ void InterimIndex::Insert(uint32_t row) {
     b.strays.push_back(row);
     return;
   }
+  auto vector_of = [&](uint32_t i) { return b.source.values + static_cast<size_t>(i) * options_.dimensions; };
+  if (EqualRows::Entry* same = b.equal.FindOrAdd(row, values, options_.dimensions * sizeof(float), vector_of)) {
+    store.Back()[row] = row - same->first;
+    __atomic_fetch_or(store.Chained() + row / 64, uint64_t{1} << (row % 64), __ATOMIC_RELEASE);
+    __atomic_store_n(store.Ahead() + same->last, row - same->last, __ATOMIC_RELEASE);
+    same->last = row;
+    store.chained.fetch_add(1, std::memory_order_release);
+    __atomic_fetch_or(store.InGraph() + row / 64, uint64_t{1} << (row % 64), __ATOMIC_RELEASE);
+    store.indexed.fetch_add(1, std::memory_order_release);
+    return;
+  }
   int levels = b.graph.levels[row];
   if (levels > 1) {
     store.UpperOffsets()[row] = static_cast<uint32_t>(store.upper_used);
@@ -352,6 +383,11 @@ InterimIndex::View InterimIndex::Look(size_t rows) const {
   if (graph.entry_point_ != kNoRow && graph.entry_point_ >= limit) return view;
   graph.rows_ = limit;
   graph.indexed_ = std::min(store.indexed.load(std::memory_order_acquire), limit);
+  // Rows of this search that are chained were counted before store.rows said that they are in.
+  if (size_t chained = store.chained.load(std::memory_order_acquire); chained > 0) {
+    graph.chained_ = std::min(chained, graph.indexed_ > 0 ? graph.indexed_ - 1 : 0);
+    graph.chains_ = {store.Chained(), store.Back(), store.Ahead()};
+  }
   graph.strays_ = store.strays.load(std::memory_order_acquire);
   graph.stride_ = store.layout.stride;
   graph.m_ = options_.m;
@@ -373,7 +409,7 @@ std::shared_ptr<HnswIndex> InterimIndex::Copy() const {
   uint64_t entry = store.entry;
   HnswHeader h{};
   std::memcpy(h.magic, "ELNSHNSW", 8);
-  h.version = 1;
+  h.version = kHnswVersion;
   h.header_size = kHnswHeaderSize;
   h.row_count = rows;
   h.dimensions = static_cast<uint32_t>(options_.dimensions);
@@ -385,17 +421,26 @@ std::shared_ptr<HnswIndex> InterimIndex::Copy() const {
   h.code_stride = static_cast<uint32_t>(store.layout.stride);
   h.code_padded = static_cast<uint32_t>(store.layout.padded);
   h.indexed_count = indexed;
+  size_t chained = store.chained;
+  h.chained_count = static_cast<uint32_t>(chained);
   h.stray_count = static_cast<uint32_t>(store.strays.load());
   h.residual = store.residual_most;
   const HnswSizes sizes{{8 * uint64_t{options_.dimensions}, rows * store.layout.stride, rows * options_.m * 8, rows * 4,
-                         store.upper_used * 4, all ? 0 : WordsFor(rows) * 8}};
+                         store.upper_used * 4, all ? 0 : WordsFor(rows) * 8, chained ? EqualChains::SizeFor(rows) : 0}};
   auto block = AllocateIndex(sizes, &h);
-  const uint8_t* from[kSectionCount] = {nullptr, store.codes->data(), store.base_links->data(), store.upper_offsets->data(),
+  const uint8_t* from[kEqualRows] = {nullptr, store.codes->data(), store.base_links->data(), store.upper_offsets->data(),
                                         store.upper_links->data(), store.in_graph->data()};
   auto* parameters = reinterpret_cast<float*>(block->data() + h.sections[kQuantizer].offset);
   std::copy(store.middle.begin(), store.middle.end(), parameters);
   std::copy(store.step.begin(), store.step.end(), parameters + options_.dimensions);
-  for (int i = kCodes; i < kSectionCount; i++) std::memcpy(block->data() + h.sections[i].offset, from[i], sizes.of[i]);
+  for (int i = kCodes; i < kEqualRows; i++) std::memcpy(block->data() + h.sections[i].offset, from[i], sizes.of[i]);
+  if (chained) {
+    uint8_t* to = block->data() + h.sections[kEqualRows].offset;
+    size_t bits = WordsFor(rows) * 8;
+    std::memcpy(to, store.Chained(), bits);
+    std::memcpy(to + bits, store.Back(), rows * 4);
+    std::memcpy(to + bits + rows * 4, store.Ahead(), rows * 4);
+  }
   return HnswIndex::Finish(std::move(block), h);
 }
 

@@ -133,7 +133,7 @@ class Walker {
 
   GraphOutcome Filtered(std::vector<Candidate>* out) {
     Costs costs(index_);
-    double scan = costs.Scan(rows_, query_.passing_count);
+    double scan = costs.Scan(rows_, query_.passing_rows);
     size_t room = std::max<size_t>(query_.ef * 16, 256);
     for (size_t width = kScoutBeam;; width *= 8) {
       Forget();
@@ -155,7 +155,7 @@ class Walker {
     double ef = static_cast<double>(query_.ef), share = static_cast<double>(passed_) / static_cast<double>(seen_);
     size_t least = query_.k + query_.k / 4;
     // Where fewer pass than elsewhere, the nearest passing rows lie at an edge, where shares are mixed and ways are long.
-    double keep = static_cast<double>(query_.passing_count) / static_cast<double>(index_.indexed()), edge = 1;
+    double keep = static_cast<double>(query_.passing_count) / static_cast<double>(index_.nodes()), edge = 1;
     if (share < keep) {
       edge = std::min(kEdgeMost, std::pow(keep / share, kEdge));
       share = std::sqrt(share * keep);

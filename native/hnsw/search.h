@@ -1,5 +1,5 @@
-// Searching the graph over codes. What comes out are candidates: rows with code distances, nearest first; the caller
-// computes final distances from the column.
+// Searching the graph over codes. What comes out are candidates: nodes with code distances, nearest first; the caller
+// computes final distances from the column and adds the rows that are chained to them. k and ef count nodes.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -19,9 +19,11 @@ struct GraphQuery {
   size_t k = 10;
   /** At least k. */
   size_t ef = 40;
-  /** Bit set = may be returned; length index.rows(). nullptr: every row. */
+  /** Bit set = the node may be returned; length index.rows(). nullptr: every node. */
   const uint64_t* passing = nullptr;
   size_t passing_count = 0;
+  /** Rows that a scan instead would look at: as many, or more where nodes stand for several rows. */
+  size_t passing_rows = 0;
 };
 
 enum class GraphOutcome : uint8_t {

@@ -34,6 +34,7 @@ const readers: Readonly<Record<string, Reader>> = {
     const bytes = new Uint8Array(await readFile(join(folder, 'every-kind.bin')))
     expect(decodeBatch(bytes)).toEqual(values.batch)
   },
+  'hnsw-2': readIndex,
   'log-1': readLog,
   'log-2': readLog,
   'log-record-1': (folder) => readLogRecords(folder, values.logRecords),
@@ -41,6 +42,7 @@ const readers: Readonly<Record<string, Reader>> = {
   'meta-1': readMeta,
   'meta-2': readMeta,
   'segment-1': readSegment,
+  'segment-2': readSegment,
   'snapshot-1': (folder) => readSnapshot(folder, 'format 1, which has no checksum'),
   'snapshot-2': (folder) => readSnapshot(folder, 'format 2, CRC-32 right'),
   'table-schema-1': async (folder) => {
@@ -165,6 +167,32 @@ async function readSegment(folder: string): Promise<void> {
   })
   expect([...found.ordinals]).toEqual([1, 0])
   await objects.close()
+}
+
+async function readIndex(folder: string): Promise<void> {
+  const { dimensions, metric, rows } = values.equalRows
+  const rowCount = rows.length
+  const column = { kind: 'vector', dimensions, values: Float32Array.from(rows.flat()) } as const
+  for (const name of ['built.hnsw', 'grown.hnsw']) {
+    const bytes = await readFile(join(folder, name))
+    // Version, chained rows.
+    expect([bytes.readUInt32LE(8), bytes.readUInt32LE(80)]).toEqual([2, 675])
+    const index = await native.loadHnsw(join(folder, name))
+    const segment = native.createSegment()
+    segment.setColumn(1, { ...column, length: rowCount })
+    segment.setIndex(1, 7, index)
+    for (const row of rows.slice(0, 50)) {
+      const request = {
+        segments: [{ segment, rowCount }],
+        ...{ readAt: 0, attnum: 1, metric, k: 2, efSearch: 2 },
+        query: Float32Array.from(row),
+      }
+      const found = await native.search({ ...request, mode: 'auto' })
+      const exact = await native.search({ ...request, mode: 'exact' })
+      expect(found.strategies).toEqual(['index'])
+      expect([found.ordinals, found.distances]).toEqual([exact.ordinals, exact.distances])
+    }
+  }
 }
 
 async function readSnapshot(folder: string, format: string): Promise<void> {

@@ -26,11 +26,12 @@ const root = fileURLToPath(new URL('./fixtures', import.meta.url))
 
 const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
   'batch-1': (folder) => put(folder, 'every-kind.bin', encodeBatch(values.batch)),
+  'hnsw-2': writeIndex,
   'log-record-1': (folder) => writeLogRecords(folder, values.logRecords),
   'log-record-2': (folder) => writeLogRecords(folder, values.laterLogRecords),
   'log-2': writeLog,
   'meta-2': writeMeta,
-  'segment-1': writeSegment,
+  'segment-2': writeSegment,
   'snapshot-2': (folder) => put(folder, 'small.snapshot', encodeBundle(values.bundle)),
   'table-schema-1': (folder) => put(folder, 'kept.json', encodeTable(values.schema)),
 }
@@ -107,6 +108,21 @@ async function writeSegment(folder: string): Promise<void> {
   await objects.close()
   await rm(temporaryDirectory, { recursive: true })
   await rm(join(folder, '.tmp'), { recursive: true, force: true })
+}
+
+/** A built index, and one of a graph that grew, in which rows are chained. */
+async function writeIndex(folder: string): Promise<void> {
+  const { dimensions, metric, rows } = values.equalRows
+  const graph = { dimensions, metric, m: 2, efConstruction: 10 }
+  const floats = Float32Array.from(rows.flat())
+  const rowCount = rows.length
+  const built = await native.buildHnsw({ ...graph, values: floats, rowCount, threads: 1 })
+  await built.save(join(folder, 'built.hnsw'))
+  const segment = native.createSegment()
+  segment.setColumn(1, { kind: 'vector', dimensions, length: rowCount, values: floats })
+  const interim = native.createInterim(graph)
+  await interim.extend(segment, 1, rowCount)
+  await (await interim.copy()).save(join(folder, 'grown.hnsw'))
 }
 
 for (const [name, write] of Object.entries(sets)) {

@@ -202,3 +202,13 @@ export const bundle: readonly BundleFile[] = [
   { path: '/pglite/empty', content: new Uint8Array(0) },
   { path: '/pglite/bytes', content: Uint8Array.from({ length: 300 }, (_, i) => i % 251) },
 ]
+
+/** 700 rows of 25 vectors: enough that a search for two walks the graph. */
+export const equalRows = {
+  dimensions: 3,
+  metric: 'l2',
+  rows: Array.from({ length: 700 }, (_, i) => {
+    const vector = (i * i + i) % 25 < 13 ? i % 25 : (i * 7) % 25
+    return [vector, (vector * 7) % 11, -vector / 4]
+  }),
+} as const

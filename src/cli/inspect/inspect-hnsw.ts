@@ -10,7 +10,7 @@ import { xxh64 } from './xxh64.js'
 const headerBytes = 4096
 const headerChecksumAt = 4088
 const sectionTableAt = 112
-const knownVersion = 1
+const knownVersions = [1, 2]
 const metrics = ['l2', 'inner product', 'cosine', 'l1']
 const sections = [
   'quantizer',
@@ -19,7 +19,10 @@ const sections = [
   'offsets of upper links',
   'upper links',
   'rows in the graph',
+  'equal rows',
 ]
+/** Equal rows came with version 2. */
+const sectionsOfVersion1 = 6
 
 export async function inspectHnsw(path: string, report: Report): Promise<void> {
   const bytes = await readFile(path)
@@ -30,7 +33,7 @@ export async function inspectHnsw(path: string, report: Report): Promise<void> {
   }
   describeHeader(bytes, report)
   const defect = await nativeVerdict(path)
-  if (defect !== undefined && bytes.readUInt32LE(8) !== knownVersion) report.damage(defect)
+  if (defect !== undefined && !knownVersions.includes(bytes.readUInt32LE(8))) report.damage(defect)
   else if (defect !== undefined) findDefect(bytes, defect, report)
   else report.line('  all checksums are right')
 }
@@ -55,6 +58,8 @@ function describeHeader(bytes: Buffer, report: Report): void {
   report.line(
     `  ${count(long(24), 'row')}, ${long(64).toLocaleString('en')} of them in the graph, ${number(76)} searched one by one`,
   )
+  if (number(8) > 1 && number(80) > 0)
+    report.line(`  ${count(number(80), 'row')} of the graph have the vector of a row before`)
   report.line(`  ${number(32)} dimensions, ${metrics[number(36)] ?? `metric ${number(36)}`}`)
   const entry = number(48) === 0xffff_ffff ? 'none' : number(48)
   report.line(
@@ -71,7 +76,8 @@ function describeHeader(bytes: Buffer, report: Report): void {
 }
 
 function sectionsOf(bytes: Buffer) {
-  return sections.map((name, i) => ({
+  const known = bytes.readUInt32LE(8) === 1 ? sections.slice(0, sectionsOfVersion1) : sections
+  return known.map((name, i) => ({
     name,
     offset: Number(bytes.readBigUInt64LE(sectionTableAt + 24 * i)),
     size: Number(bytes.readBigUInt64LE(sectionTableAt + 24 * i + 8)),

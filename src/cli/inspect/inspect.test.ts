@@ -84,6 +84,16 @@ test.each([
     ],
   ],
   [
+    'hnsw-2/grown.hnsw',
+    [
+      'HNSW index "ELNSHNSW", format 2',
+      '700 of them in the graph',
+      '675 rows of the graph have the vector of a row before',
+      'equal rows',
+      'all checksums are right',
+    ],
+  ],
+  [
     'segment-1/tables/70000/2/segments/9/manifest-dcb16260.json',
     [
       'segment 9 of table 70000 (incarnation 2), shard 0, format 1',
