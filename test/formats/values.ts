@@ -203,7 +203,7 @@ export const bundle: readonly BundleFile[] = [
   { path: '/pglite/bytes', content: Uint8Array.from({ length: 300 }, (_, i) => i % 251) },
 ]
 
-/** 700 rows of 25 vectors: enough that a search for two walks the graph. */
+/** 700 rows of 19 vectors: enough that a search for two walks the graph. */
 export const equalRows = {
   dimensions: 3,
   metric: 'l2',
