@@ -105,12 +105,15 @@ function append(
       enterPrepared(state, prepared)
     },
     undo() {
+      for (const channel of channelsOf(held)) channel.undecided.delete(prepared)
       release(state.transactions, held, prepared)
       dropInserted(state, admitted)
       prepared.settle()
     },
   })
   hold(state.transactions, held, prepared)
+  // From now on, not only when the record is in the log: a truncation that came between the two would be decided apart from it.
+  for (const channel of channelsOf(held)) channel.undecided.add(prepared)
   state.log.append([...admitted.payloads, record], entered.appended).catch(entered.failed)
   return entered.done.then(
     () => ({ preparedAt: timestamp }),
@@ -139,7 +142,7 @@ export function createPrepared(
     transactionId,
     held,
     copies,
-    position: 0,
+    position: Number.POSITIVE_INFINITY,
     sinceMs,
     settle,
     finishing: undefined,

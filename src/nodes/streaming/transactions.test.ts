@@ -165,6 +165,19 @@ describe('while a transaction is prepared', () => {
     await expect(again).rejects.toMatchObject({ sqlState: '40001' })
   })
 
+  test('a TRUNCATE waits for what is on its way to being prepared', async () => {
+    await open()
+    const coming = prepared(request([inserts(0, { id: 1, name: 'a' })]))
+    const truncation = prepared(request([{ shard: 0, truncate: true }]))
+    const before = await coming
+    expect(await isWaiting(truncation)).toBe(true)
+    const node = cluster.node(participant)
+    await node.finish(before.id, await cluster.coordinator.timestamp())
+    const { id } = await truncation
+    await node.finish(id, await cluster.coordinator.timestamp())
+    expect(await ids()).toEqual([])
+  })
+
   test('a prepared TRUNCATE makes everyone wait, and waits for what is prepared before', async () => {
     await open()
     const node = cluster.node(participant)
