@@ -219,10 +219,10 @@ function isRefusal(error: unknown): boolean {
   return error.code?.startsWith('57P') !== true && error.code?.startsWith('08') !== true
 }
 
-/** Serialization failure, deadlock. */
+/** Serialization failure, deadlock, and a snapshot from before the VACUUM FULL that runs beside (docs/sql.md): tried again. */
 function isExpected(error: unknown): boolean {
   if (error instanceof Settled) return true
-  return error instanceof pg.DatabaseError && (error.code === '40001' || error.code === '40P01')
+  return error instanceof pg.DatabaseError && ['40001', '40P01', '72000'].includes(error.code ?? '')
 }
 
 function describe(error: unknown): string {
