@@ -106,7 +106,6 @@ export class KafkaWriter implements WalWriter {
   }
 
   /** Several appends only if they fit one batch: of a group in several batches the beginning may be all that arrives. */
-
   #takeGroup(): PendingAppend[] {
     let bytes = 0
     let count = 0
