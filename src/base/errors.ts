@@ -101,12 +101,34 @@ export function notSupported(what: string, hint?: string): DatabaseError {
 /** A store failed. 'indeterminate': the write may have happened, the caller must find out. */
 export class StoreError extends Error {
   readonly outcome: 'determinate' | 'indeterminate'
+  /** 'full': it has no room for more. */
+  readonly reason: 'full' | undefined
 
-  constructor(outcome: 'determinate' | 'indeterminate', message: string, cause?: unknown) {
+  constructor(
+    outcome: 'determinate' | 'indeterminate',
+    message: string,
+    cause?: unknown,
+    reason?: 'full',
+  ) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'StoreError'
     this.outcome = outcome
+    this.reason = reason
   }
+}
+
+/** A store's failure as the client sees it: 53100 when it is full, else 58030. */
+export function shownStoreError(error: StoreError): DatabaseError {
+  if (error.reason !== 'full') {
+    return new DatabaseError(SqlState.ioError, error.message, {
+      hint: 'A store that the server stands on refuses or does not answer: see its log. Try again when it does.',
+      cause: error,
+    })
+  }
+  return new DatabaseError(SqlState.diskFull, error.message, {
+    hint: 'Free some space and try again: the server need not be restarted, and reads go on.',
+    cause: error,
+  })
 }
 
 /** Another node gave no answer. 'indeterminate': it may have got the request and done what it says. */

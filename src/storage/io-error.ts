@@ -29,11 +29,16 @@ export function ioError(
 ): StoreError {
   const code = errnoOf(cause)
   const reason = (code && words[code]) ?? (cause instanceof Error ? cause.message : String(cause))
-  return new StoreError(outcome, `${action}: ${reason}`, cause)
+  return new StoreError(
+    outcome,
+    `${action}: ${reason}`,
+    cause,
+    isDiskFull(cause) ? 'full' : undefined,
+  )
 }
 
-/** True when the disk is full: to be reported as 53100. Looks through `cause`. */
-export function isDiskFull(error: unknown): boolean {
+/** Looks through `cause`. */
+function isDiskFull(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     const code = errnoOf(at)
     if (code === 'ENOSPC' || code === 'EDQUOT') return true

@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { parse } from 'pg-protocol'
 import { expect, test } from 'vitest'
-import { DatabaseError } from '#base/errors.js'
+import { DatabaseError, StoreError, UnreachableError } from '#base/errors.js'
 import * as backend from '#net/pgwire/backend.js'
 import {
   BackendMessages,
@@ -117,6 +117,22 @@ test('an error of ours shows an id and nothing else', () => {
   expect(logged).toEqual([['abc', cause]])
   const bytes = Buffer.from(only((to) => writeErrorResponse(to, shown))).toString()
   expect(bytes).not.toContain('1234')
+})
+
+test('a store that is full, one that fails and a node that does not answer are named', () => {
+  const shown = (error: unknown) =>
+    errorForClient(
+      error,
+      () => 'abc',
+      () => {
+        throw new Error('not a defect')
+      },
+    )
+  const full = new StoreError('determinate', 'could not write: full', undefined, 'full')
+  expect(shown(full)).toMatchObject({ sqlState: '53100', message: 'could not write: full' })
+  expect(shown(full).fields.hint).toMatch(/space/)
+  expect(shown(new StoreError('indeterminate', 'gone')).sqlState).toBe('58030')
+  expect(shown(new UnreachableError('determinate', 'no answer')).sqlState).toBe('08006')
 })
 
 test('a message begun and not ended is dropped by abandon', () => {

@@ -1,4 +1,11 @@
-import { DatabaseError, type ErrorFields, SqlState } from '#base/errors.js'
+import {
+  DatabaseError,
+  type ErrorFields,
+  SqlState,
+  StoreError,
+  shownStoreError,
+  UnreachableError,
+} from '#base/errors.js'
 import { BackendType } from '#net/pgwire/backend.js'
 import type { ByteWriter } from '#net/pgwire/byte-writer.js'
 
@@ -70,8 +77,8 @@ function writeField(writer: ByteWriter, code: string, value: string): void {
 }
 
 /**
- * What the client may see of an error: DatabaseErrors as they are, everything else as XX000 with an
- * identifier under which the log has the rest.
+ * What the client may see of an error: DatabaseErrors as they are, what a store says, that a node does not answer (08006);
+ * everything else as XX000 with an identifier under which the log has the rest.
  */
 export function errorForClient(
   error: unknown,
@@ -79,6 +86,10 @@ export function errorForClient(
   log: (id: string, error: unknown) => void,
 ): DatabaseError {
   if (error instanceof DatabaseError) return error
+  if (error instanceof StoreError) return shownStoreError(error)
+  if (error instanceof UnreachableError) {
+    return new DatabaseError(SqlState.connectionFailure, error.message, { cause: error })
+  }
   const id = makeId()
   log(id, error)
   return new DatabaseError(SqlState.internalError, `internal error (${id})`, { cause: error })

@@ -17,7 +17,12 @@ type Thrown =
       readonly message: string
       readonly fields: ErrorFields
     }
-  | { readonly kind: 'store'; readonly outcome: Outcome; readonly message: string }
+  | {
+      readonly kind: 'store'
+      readonly outcome: Outcome
+      readonly message: string
+      readonly reason?: 'full'
+    }
   | { readonly kind: 'unreachable'; readonly outcome: Outcome; readonly message: string }
   | { readonly kind: 'invariant'; readonly name: string; readonly message: string }
   | { readonly kind: 'other'; readonly message: string }
@@ -33,7 +38,10 @@ function describe(error: unknown): Thrown {
     const { cause: _, ...fields } = error.fields
     return { kind: 'database', sqlState: error.sqlState, message, fields }
   }
-  if (error instanceof StoreError) return { kind: 'store', outcome: error.outcome, message }
+  if (error instanceof StoreError) {
+    const { outcome, reason } = error
+    return { kind: 'store', outcome, message, ...(reason === undefined ? {} : { reason }) }
+  }
   if (error instanceof UnreachableError) {
     return { kind: 'unreachable', outcome: error.outcome, message }
   }
@@ -50,7 +58,7 @@ export function decodeError(bytes: Uint8Array): Error {
     case 'database':
       return new DatabaseError(thrown.sqlState, thrown.message, thrown.fields)
     case 'store':
-      return new StoreError(thrown.outcome, thrown.message)
+      return new StoreError(thrown.outcome, thrown.message, undefined, thrown.reason)
     case 'unreachable':
       return new UnreachableError(thrown.outcome, thrown.message)
     case 'invariant':

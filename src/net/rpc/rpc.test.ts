@@ -93,7 +93,7 @@ test('calls return and throw what the method does', async () => {
       throw new DatabaseError('23505', 'duplicate', { constraint: 'docs_pkey', detail: 'Key' })
     },
     lose: async () => {
-      throw new StoreError('indeterminate', 'gone')
+      throw new StoreError('indeterminate', 'gone', undefined, 'full')
     },
   })
   expect(await client.call(target, 'sum', [1, 2], backgroundContext)).toEqual({
@@ -106,6 +106,7 @@ test('calls return and throw what the method does', async () => {
   })
   await expect(client.call(target, 'lose', [], backgroundContext)).rejects.toMatchObject({
     outcome: 'indeterminate',
+    reason: 'full',
   })
   await expect(client.call(target, 'toString', [], backgroundContext)).rejects.toMatchObject({
     sqlState: '08P01',

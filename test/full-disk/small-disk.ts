@@ -1,0 +1,72 @@
+/** A file system of its own that is as small as a test wants it (tmpfs): filled by the test, freed by the test. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface SmallDisk {
+  readonly path: string
+  /** Writes until nothing more fits. @param leave that many bytes are given back */
+  fill(leave?: number): Promise<void>
+  /** Gives back what fill() took. */
+  free(): Promise<void>
+  /** The processes that write there have ended. */
+  unmount(): void
+}
+
+/** @returns why there can be none, in words */
+export function mountSmallDisk(megabytes: number): SmallDisk | string {
+  if (process.getuid?.() !== 0) return 'mounting a file system needs root'
+  const path = mkdtempSync(join(tmpdir(), 'elanus-small-disk-'))
+  const { status, stderr } = spawnSync(
+    'mount',
+    ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'elanus-test', path],
+    { encoding: 'utf8' },
+  )
+  if (status !== 0) {
+    rmSync(path, { recursive: true })
+    return `tmpfs cannot be mounted here: ${(stderr ?? '').trim()}`
+  }
+  const filler = join(path, 'filler')
+  let mounted = true
+  const unmount = (): void => {
+    if (!mounted) return
+    mounted = false
+    // Lazily: a process that is being killed may still have files open.
+    spawnSync('umount', ['--lazy', path])
+    rmSync(path, { recursive: true, force: true })
+  }
+  process.once('exit', unmount)
+  return {
+    path,
+    async fill(leave = 0) {
+      const handle = await open(filler, 'a')
+      try {
+        // The last page counts.
+        for (let size = 1024 * 1024; size >= 4096; size /= 2) {
+          const bytes = Buffer.alloc(size, 1)
+          while (await fits(() => handle.write(bytes))) {}
+        }
+        if (leave > 0) await handle.truncate(Math.max(0, (await handle.stat()).size - leave))
+      } finally {
+        await handle.close()
+      }
+    },
+    free: () => rm(filler, { force: true }),
+    unmount() {
+      process.off('exit', unmount)
+      unmount()
+    },
+  }
+}
+
+async function fits(write: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await write()
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') return false
+    throw error
+  }
+}
