@@ -19,11 +19,14 @@ export interface SmallDisk {
 export function mountSmallDisk(megabytes: number): SmallDisk | string {
   if (process.getuid?.() !== 0) return 'mounting a file system needs root'
   const path = mkdtempSync(join(tmpdir(), 'elanus-small-disk-'))
-  const { status, stderr } = spawnSync(
-    'mount',
-    ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'elanus-test', path],
-    { encoding: 'utf8' },
-  )
+  const { status, stderr } = run('mount', [
+    '-t',
+    'tmpfs',
+    '-o',
+    `size=${megabytes}m`,
+    'elanus-test',
+    path,
+  ])
   if (status !== 0) {
     rmSync(path, { recursive: true })
     return `tmpfs cannot be mounted here: ${(stderr ?? '').trim()}`
@@ -34,7 +37,7 @@ export function mountSmallDisk(megabytes: number): SmallDisk | string {
     if (!mounted) return
     mounted = false
     // Lazily: a process that is being killed may still have files open.
-    spawnSync('umount', ['--lazy', path])
+    run('umount', ['--lazy', path])
     rmSync(path, { recursive: true, force: true })
   }
   process.once('exit', unmount)
@@ -59,6 +62,10 @@ export function mountSmallDisk(megabytes: number): SmallDisk | string {
       unmount()
     },
   }
+}
+
+function run(program: string, args: readonly string[]) {
+  return spawnSync(program, args, { encoding: 'utf8' })
 }
 
 async function fits(write: () => Promise<unknown>): Promise<boolean> {
