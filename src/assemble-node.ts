@@ -9,16 +9,16 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   fixLogChannelCount,
+  growingMemory,
   listen,
   logChannelsSetting,
-  memoryParts,
   type Standalone,
   type StandaloneEvents,
+  sealedMemory,
   snapshotPath,
 } from '#assemble.js'
 import { backgroundContext } from '#base/context.js'
 import { divideMemory } from '#base/memory-division.js'
-import type { MemoryPart } from '#base/memory-parts.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { takeDdlTurn } from '#cluster/ddl-turn.js'
 import { followOwners } from '#cluster/follow-owners.js'
@@ -48,6 +48,7 @@ import { serveStreaming } from '#nodes/streaming/serve.js'
 import { remoteHost, serveHost } from '#nodes/streaming/serve-host.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import { openStores, type Stores } from '#open-stores.js'
+import { type Operations, showLogChannels, showMemory } from '#operations.js'
 import { openPostgres } from '#postgres/open.js'
 
 const runtime = systemRuntime
@@ -73,12 +74,14 @@ interface Assembling {
   readonly events: StandaloneEvents
   readonly stores: Stores
   readonly member: Member
+  readonly operations: Operations
 }
 
 /** @throws ConfigError; StoreError; UnreachableError */
 export async function assembleNode(
   config: Config,
   events: StandaloneEvents,
+  operations: Operations,
   password: string | undefined,
 ): Promise<Standalone> {
   const stores = await openStores(config, runtime)
@@ -91,8 +94,9 @@ export async function assembleNode(
     rpcPort: config.rpcPort,
     tls,
     onError: events.retry,
+    onCall: operations.onCall,
   })
-  const assembling = { config, events, stores, member }
+  const assembling = { config, events, stores, member, operations }
   const kinds = new Set<NodeKind>(config.node)
   const opened: Opened[] = []
   let listeners: Awaited<ReturnType<typeof listen>> | undefined
@@ -123,7 +127,6 @@ export async function assembleNode(
   return {
     host: listeners?.host ?? '127.0.0.1',
     port: listeners?.port ?? config.rpcPort,
-    httpPort: listeners?.httpPort,
     stop,
   }
 }
@@ -142,6 +145,7 @@ async function openCoordinatorNode({
   events,
   stores,
   member,
+  operations,
 }: Assembling): Promise<Opened> {
   const candidate = startCandidate({
     meta: stores.meta,
@@ -169,6 +173,10 @@ async function openCoordinatorNode({
   })
   member.serve('coordinator', () => serveCoordinator(candidate))
   const membership = await member.join('coordinator', 1, () => {})
+  checkMembership(operations, 'coordinator', membership)
+  operations.metrics.onLook((show) => {
+    show('elanus_coordinator_leading', 'Whether it leads', candidate.isLeading() ? 1 : 0)
+  })
   return {
     async stop() {
       await membership.leave()
@@ -195,7 +203,13 @@ async function again(
 }
 
 /** A life that has ended has forgotten: the segments of the next begin empty. */
-async function openQueryNode({ config, events, stores, member }: Assembling): Promise<Opened> {
+async function openQueryNode({
+  config,
+  events,
+  stores,
+  member,
+  operations,
+}: Assembling): Promise<Opened> {
   const start = () =>
     startQueryNode({
       native,
@@ -213,6 +227,14 @@ async function openQueryNode({ config, events, stores, member }: Assembling): Pr
     served = serveQuery(node)
     ended.stop().catch((error: unknown) => events.retry('ending a query node', error))
   })
+  checkMembership(operations, 'query', membership)
+  showMemory(operations, () => [sealedMemory(node)])
+  operations.metrics.onLook((show) => {
+    const { segmentCount, residentCount, waitingCount } = node.memory()
+    show('elanus_query_segments', 'Sealed segments that are searched here', segmentCount)
+    show('elanus_query_segments_resident', 'Of them in memory', residentCount)
+    show('elanus_query_reads_waiting', 'Reads that wait for room in memory', waitingCount)
+  })
   member.serve('query', (life) => (life === membership.life ? served : undefined))
   return {
     async stop() {
@@ -222,10 +244,11 @@ async function openQueryNode({ config, events, stores, member }: Assembling): Pr
   }
 }
 
-async function openDataNode({ config, stores, member }: Assembling): Promise<Opened> {
+async function openDataNode({ config, stores, member, operations }: Assembling): Promise<Opened> {
   const node = await startDataNode(dataNodeOptions(config, stores, 'data-node'))
   member.serve('data', () => serveData(node))
   const membership = await member.join('data', config.threads, () => {})
+  checkMembership(operations, 'data', membership)
   return {
     async stop() {
       await membership.leave()
@@ -246,7 +269,7 @@ function dataNodeOptions(config: Config, stores: Stores, directory: string) {
 }
 
 async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
-  const { config, events, stores, member } = assembling
+  const { config, events, stores, member, operations } = assembling
   const onError = (error: unknown) => events.retry('background work is tried again', error)
   const logChannels = await waitForLogChannels(member, onError)
   const { growingBytes } = division(config)
@@ -285,6 +308,9 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
   member.serve('streaming', (logChannel) => served.get(logChannel))
   member.serve('streaming-host', () => serveHost(host))
   const membership = await member.join('streaming', config.memory, () => {})
+  checkMembership(operations, 'streaming', membership)
+  showMemory(operations, () => [growingMemory(memory)])
+  showLogChannels(operations, () => host.owned().map((name) => host.node(name)))
   return {
     /** The leader gives the log channels to others, if there are others. */
     async drain() {
@@ -305,6 +331,12 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
   }
 }
 
+function checkMembership(operations: Operations, kind: NodeKind, membership: Membership): void {
+  operations.check(`membership of the ${kind} node`, () =>
+    membership.isPresent ? undefined : 'the meta store has not heard of it in time',
+  )
+}
+
 /** DDL of commits whose proxy has died before the DDL log had it. */
 async function settleDdl({ coordinator }: Member, node: LocalStreamingNode): Promise<void> {
   for (const { timestamp, ddl } of node.recoveredDdl) {
@@ -315,7 +347,7 @@ async function settleDdl({ coordinator }: Member, node: LocalStreamingNode): Pro
 }
 
 async function openProxyNode(assembling: Assembling, password: string | undefined) {
-  const { config, events, stores, member } = assembling
+  const { config, events, stores, member, operations } = assembling
   const { coordinator } = member
   const onError = (error: unknown) => events.retry('following the cluster', error)
   const logChannels = await waitForLogChannels(member, onError)
@@ -340,7 +372,6 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     runtime,
     areRemote: true,
   })
-  const memory = (): readonly MemoryPart[] => []
   const startedMs = runtime.nowMs()
   const proxy = await openProxy({
     postgres,
@@ -349,6 +380,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     runtime,
     retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
+    onStatement: operations.onStatement,
     takeDdlTurn: (context) => takeDdlTurn(stores.meta, runtime, member.address, context),
     facts: {
       nodes: async () =>
@@ -372,7 +404,16 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     onError,
   })
   const membership = await member.join('proxy', 1, () => {})
-  const listeners = await listen(config, proxy, memory, events)
+  checkMembership(operations, 'proxy', membership)
+  operations.check(
+    'coordinator',
+    async () => void (await coordinator.getSetting(logChannelsSetting)),
+  )
+  operations.check('log channels', () => {
+    const missing = logChannels.filter((name) => !owners.isKnown(name))
+    return missing.length === 0 ? undefined : `nobody is known to own ${missing.join(', ')}`
+  })
+  const listeners = await listen(config, proxy, operations, events)
   return {
     listeners,
     async stop() {

@@ -2,11 +2,10 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { divideMemory } from '#base/memory-division.js'
-import { type MemoryPart, memoryMetrics } from '#base/memory-parts.js'
+import type { MemoryPart } from '#base/memory-parts.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { type Config, ConfigError, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
-import { openHttpServer } from '#net/http/server.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import { openPgServer } from '#net/pgwire/server.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
@@ -24,14 +23,13 @@ import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import { openMeta, openStores, type Stores } from '#open-stores.js'
+import { type Operations, showLogChannels, showMemory } from '#operations.js'
 import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
 
 export interface Standalone {
   readonly host: string
   readonly port: number
-  /** undefined: no HTTP port was asked for. */
-  readonly httpPort: number | undefined
   /** Drains: idle clients go at once, transactions may end, then everything is closed in order. */
   stop(): Promise<void>
 }
@@ -59,6 +57,7 @@ export const logChannelsSetting = 'cluster/log-channels'
 export async function assembleStandalone(
   config: Config,
   events: StandaloneEvents,
+  operations: Operations,
 ): Promise<Standalone> {
   const runtime = systemRuntime
   const stores = await openStores(config, runtime)
@@ -98,13 +97,15 @@ export async function assembleStandalone(
     runtime,
     retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
+    onStatement: operations.onStatement,
     facts: factsOf(config, engine.memory),
   })
-  const listeners = await listen(config, proxy, engine.memory, events)
+  showMemory(operations, engine.memory)
+  showLogChannels(operations, () => [...engine.nodes.values()])
+  const listeners = await listen(config, proxy, operations, events)
   return {
     host: listeners.host,
     port: listeners.port,
-    httpPort: listeners.httpPort,
     async stop() {
       await listeners.stop()
       await proxy.stop()
@@ -171,7 +172,7 @@ async function openEngine(
   }
   return {
     nodes,
-    memory: () => memoryParts(memory, queryNode),
+    memory: () => [sealedMemory(queryNode), growingMemory(memory)],
     async stop() {
       await Promise.all([...nodes.values()].map((node) => node.stop()))
       await queryNode.stop()
@@ -203,22 +204,18 @@ export async function fixLogChannelCount(
   return count
 }
 
-export function memoryParts(growing: WriteMemory, queryNode: QueryNode): readonly MemoryPart[] {
-  const { loads, evictions, ...sealed } = queryNode.memory()
-  return [
-    {
-      name: 'sealed',
-      usedBytes: sealed.usedBytes,
-      budgetBytes: sealed.budgetBytes,
-      events: { load: loads, evict: evictions },
-    },
-    {
-      name: 'growing',
-      usedBytes: growing.measure(),
-      budgetBytes: growing.hardBytes,
-      events: { delay: growing.delayedCount, refuse: growing.refusedCount },
-    },
-  ]
+export function sealedMemory(queryNode: QueryNode): MemoryPart {
+  const { loads, evictions, usedBytes, budgetBytes } = queryNode.memory()
+  return { name: 'sealed', usedBytes, budgetBytes, events: { load: loads, evict: evictions } }
+}
+
+export function growingMemory(memory: WriteMemory): MemoryPart {
+  return {
+    name: 'growing',
+    usedBytes: memory.measure(),
+    budgetBytes: memory.hardBytes,
+    events: { delay: memory.delayedCount, refuse: memory.refusedCount },
+  }
 }
 
 /** DDL whose commit is in the log but did not reach the coordinator's DDL log before the process ended. */
@@ -246,7 +243,7 @@ async function settleRecoveredDdl(
 export async function listen(
   config: Config,
   proxy: ProxyNode,
-  memory: () => readonly MemoryPart[],
+  operations: Operations,
   events: StandaloneEvents,
 ) {
   const server = await openPgServer({
@@ -261,22 +258,13 @@ export async function listen(
     openSession: proxy.openSession,
     internalError: (id, error) => events.problem(`internal error ${id}`, error),
   })
-  const http =
-    config.httpPort === 0
-      ? undefined
-      : await openHttpServer({
-          host: config.host,
-          port: config.httpPort,
-          livez: () => undefined,
-          readyz: () => undefined,
-          metrics: () => metrics(server.connectionCount, memory()),
-        })
+  operations.metrics.onLook((show) => {
+    show('elanus_connections', 'Clients that are connected', server.connectionCount)
+  })
   return {
     host: server.host,
     port: server.port,
-    httpPort: http?.port,
     async stop() {
-      await http?.close()
       await server.stop(drainDeadlineMs)
     },
   }
@@ -321,18 +309,4 @@ function factsOf(config: Config, memory: () => readonly MemoryPart[]): ClusterFa
       ]
     },
   }
-}
-
-/** Prometheus' text format. */
-function metrics(connections: number, parts: readonly MemoryPart[]): string {
-  const memory = process.memoryUsage()
-  const lines = [
-    '# TYPE elanus_connections gauge',
-    `elanus_connections ${connections}`,
-    '# TYPE process_resident_memory_bytes gauge',
-    `process_resident_memory_bytes ${memory.rss}`,
-    '# TYPE process_cpu_seconds_total counter',
-    `process_cpu_seconds_total ${(process.cpuUsage().user + process.cpuUsage().system) / 1e6}`,
-  ]
-  return `${[...lines, ...memoryMetrics(parts)].join('\n')}\n`
 }

@@ -195,6 +195,17 @@ function settingsFor(machine: Machine) {
       ['error', 'warn', 'info'],
       'least severe lines that are written to standard error',
     ),
+    logFormat: choice(
+      'text',
+      ['text', 'json'],
+      'lines for people, or an object a line for what collects logs',
+    ),
+    logSlow: duration(
+      '0s',
+      0,
+      86_400_000,
+      'statements and calls between nodes that take as long are told in the log, with the query id that is the same on all nodes; 0s: none',
+    ),
     threads: integer(
       String(Math.max(1, machine.processorCount)),
       1,

@@ -1,8 +1,16 @@
 /** `elanus start`: the server in this process, until a signal ends it. */
-import { availableParallelism, totalmem } from 'node:os'
+import { availableParallelism, hostname, totalmem } from 'node:os'
 import { assembleStandalone, type StandaloneEvents, storePassword } from '#assemble.js'
+import { describeError, type Log, openLog } from '#base/log.js'
 import { defaultMemory } from '#base/memory-division.js'
-import { type Config, ConfigError, parseConfig, readBootstrapPassword } from '#config.js'
+import {
+  advertised,
+  type Config,
+  ConfigError,
+  parseConfig,
+  readBootstrapPassword,
+} from '#config.js'
+import { type Operations, openOperations } from '#operations.js'
 
 export async function main(args: readonly string[]): Promise<void> {
   const parsed = parseConfig(args, process.env, {
@@ -14,24 +22,35 @@ export async function main(args: readonly string[]): Promise<void> {
     return
   }
   const { config } = parsed
-  const log = openLog(config.logLevel)
+  const log = openLog({
+    least: config.logLevel,
+    format: config.logFormat,
+    always: {
+      node: config.node?.join(',') ?? 'standalone',
+      address: config.node === undefined ? hostname() : advertised(config),
+    },
+    now: () => new Date(),
+    write: (line) => process.stderr.write(line),
+  })
   // The add-on reads it when its pool starts.
   process.env['ELANUS_NATIVE_THREADS'] ??= String(config.threads)
   const password = readPassword(config)
   const events: StandaloneEvents = {
-    problem: (what, error) => log('error', `${what}: ${describe(error)}`),
-    retry: (what, error) => log('warn', `${what}: ${describe(error)}`),
+    problem: (what, error) => log('error', what, { error: describeError(error) }),
+    retry: (what, error) => log('warn', what, { error: describeError(error) }),
     fatal: (error) => {
       // Acknowledged writes are in the log; the next start reads them.
-      log('error', `stopping after a failure of the log: ${describe(error)}`)
+      log('error', 'stopping after a failure of the log', { error: describeError(error) })
       process.exit(1)
     },
   }
-  const server = await open(config, events, password, log)
-  stopOnSignal(server, log)
-  if (server.httpPort !== undefined) {
-    log('info', `http://${server.host}:${server.httpPort}/metrics`)
+  const operations = await openOperations(config, log)
+  if (operations.httpPort !== undefined) {
+    log('info', `http://${config.host}:${operations.httpPort}/metrics`)
   }
+  const server = await open(config, events, operations, password, log)
+  operations.started()
+  stopOnSignal(server, operations, log)
   const isProxy = config.node?.includes('proxy') ?? true
   process.stdout.write(
     isProxy
@@ -43,19 +62,20 @@ export async function main(args: readonly string[]): Promise<void> {
 async function open(
   config: Config,
   events: StandaloneEvents,
+  operations: Operations,
   password: string | undefined,
   log: Log,
 ) {
   if (config.node !== undefined) {
     const { assembleNode } = await import('#assemble-node.js')
-    return await assembleNode(config, events, password).catch((error: unknown) => {
-      log('error', describe(error))
+    return await assembleNode(config, events, operations, password).catch((error: unknown) => {
+      log('error', 'cannot start', { error: describeError(error) })
       // What is half open must not keep the process alive.
       process.exit(1)
     })
   }
   if (password !== undefined) await storePassword(config, config.user, password)
-  return await assembleStandalone(config, events)
+  return await assembleStandalone(config, events, operations)
 }
 
 /** @throws ConfigError when nobody could log in */
@@ -68,7 +88,7 @@ function readPassword(config: Config): string | undefined {
   return password
 }
 
-function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {
+function stopOnSignal(server: { stop(): Promise<void> }, operations: Operations, log: Log): void {
   let stopping = false
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) {
@@ -77,11 +97,12 @@ function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {
       return
     }
     stopping = true
+    operations.stopping()
     log('info', 'stopping: idle clients go, transactions may end')
     server.stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        log('error', `could not stop in order: ${describe(error)}`)
+        log('error', 'could not stop in order', { error: describeError(error) })
         endNow()
       },
     )
@@ -96,22 +117,4 @@ function stopOnSignal(server: { stop(): Promise<void> }, log: Log): void {
  */
 function endNow(): void {
   process.kill(process.pid, 'SIGKILL')
-}
-
-/** Least severe last: a level writes itself and what stands before it. */
-const levels = ['error', 'warn', 'info'] as const
-type Level = (typeof levels)[number]
-type Log = (level: Level, line: string) => void
-
-function openLog(least: Level): Log {
-  return (level, line) => {
-    if (levels.indexOf(level) > levels.indexOf(least)) return
-    process.stderr.write(`${new Date().toISOString()} ${level} ${line}\n`)
-  }
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const cause = error.cause === undefined ? '' : ` (${describe(error.cause)})`
-  return `${error.stack ?? error.message}${cause}`
 }

@@ -2,6 +2,8 @@
 export interface Context {
   /** Aborted on cancel request, statement_timeout, or disconnect. The reason is the DatabaseError to report. */
   readonly signal: AbortSignal
+  /** Of the statement that the work is for: the same in the logs of all nodes. Undefined: nobody's. */
+  readonly queryId?: string | undefined
 }
 
 const never = new AbortController()

@@ -11,6 +11,8 @@ import type { MetaStore } from '#storage/meta/meta.js'
 
 export interface FollowedOwners {
   readonly nodes: ReadonlyMap<string, RemoteStreamingNode>
+  /** Whether somebody is said to own it. */
+  isKnown(logChannel: string): boolean
   stop(): Promise<void>
 }
 
@@ -67,6 +69,7 @@ export function followOwners(options: FollowOwnersOptions): FollowedOwners {
   const refreshing = refreshMs === undefined ? Promise.resolve() : refresh(refreshMs)
   return {
     nodes,
+    isKnown: (logChannel) => owners[logChannel] !== undefined,
     async stop() {
       stopping.abort()
       await Promise.all([watching.stop(), refreshing])

@@ -9,6 +9,7 @@ import {
   openRpcServer,
   type RpcServer,
   type RpcTls,
+  type ServedCall,
   type ServedContract,
 } from '#net/rpc/rpc-server.js'
 import type { ClusterNode, Coordinator } from '#nodes/coordinator/contract.js'
@@ -26,6 +27,7 @@ export interface MemberOptions {
   readonly rpcPort: number
   readonly tls: RpcTls | undefined
   readonly onError: (what: string, error: unknown) => void
+  readonly onCall?: ((call: ServedCall) => void) | undefined
 }
 
 export interface Member {
@@ -53,6 +55,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     port: options.rpcPort,
     tls,
     runtime,
+    onCall: options.onCall,
     find: (contract, object) => served.get(contract)?.(object),
   })
   const connections = openConnections(runtime, tls)

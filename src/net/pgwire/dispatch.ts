@@ -242,6 +242,7 @@ function reject(error: DatabaseError): never {
 
 /** The context of one message; the signal is made when somebody asks for it, which few messages do. */
 class Statement implements StatementContext {
+  queryId: string | undefined
   #controller: AbortController | undefined
   #reason: DatabaseError | undefined
   readonly #interrupt: (reason: DatabaseError) => void

@@ -86,6 +86,8 @@ export interface Session {
 
 /** The context of one message. */
 export interface StatementContext extends Context {
+  /** Given by the session when it begins a statement. */
+  queryId?: string | undefined
   /** Aborts `signal` with this reason: for statement_timeout and the like. The first reason wins. */
   abort(reason: DatabaseError): void
 }

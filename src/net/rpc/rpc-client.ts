@@ -89,7 +89,7 @@ export function openRpcClient(options: RpcClientOptions): RpcClient {
         checkCancelled(context)
         const deadline = runtime.nowMs() + deadlineMs
         const call = client.call(
-          requestOf(target, method, args),
+          requestOf(target, method, args, context),
           new Metadata(),
           { deadline },
           (error, response) => {
@@ -103,13 +103,18 @@ export function openRpcClient(options: RpcClientOptions): RpcClient {
         context.signal.addEventListener('abort', cancel, { once: true })
       }),
     stream: (target, method, args, context) =>
-      receive(client.stream(requestOf(target, method, args)), address, context),
+      receive(client.stream(requestOf(target, method, args, context)), address, context),
     close: () => client.close(),
   }
 }
 
-function requestOf(target: RpcTarget, method: string, args: readonly unknown[]): RpcRequest {
-  return { ...target, method, arguments: encodeValue(args), queryId: '' }
+function requestOf(
+  target: RpcTarget,
+  method: string,
+  args: readonly unknown[],
+  { queryId = '' }: Context,
+): RpcRequest {
+  return { ...target, method, arguments: encodeValue(args), queryId }
 }
 
 function settle(

@@ -37,6 +37,19 @@ export interface RpcServerOptions {
   readonly runtime: Runtime
   /** The object that a call means; undefined: this node has none of that name (now). */
   readonly find: (contract: string, object: string) => ServedContract | undefined
+  /** Told when a call has ended. */
+  readonly onCall?: ((call: ServedCall) => void) | undefined
+}
+
+export interface ServedCall {
+  readonly contract: string
+  readonly object: string
+  readonly method: string
+  /** Of the statement it was for; '' for work that is nobody's. */
+  readonly queryId: string
+  readonly ms: number
+  /** What it threw. */
+  readonly error: unknown
 }
 
 /** PEM. Both sides show a certificate of the same authority. */
@@ -67,7 +80,7 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
   })
   server.addService(nodeService, {
     call(call: Unary, done: sendUnaryData<RpcResponse>) {
-      answer(options, call)
+      told(options, call.request, answer(options, call))
         .then(
           (value) => ({ value: encodeValue(value) }),
           (error: unknown) => ({ error: encodeError(error) }),
@@ -78,7 +91,7 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
         )
     },
     stream(call: Stream) {
-      pour(options, call).then(
+      told(options, call.request, pour(options, call)).then(
         () => call.end(),
         (error: unknown) => {
           call.write({ error: encodeError(error) })
@@ -112,6 +125,25 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
       await new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
       ended.abort()
     },
+  }
+}
+
+async function told<T>(
+  { onCall, runtime }: RpcServerOptions,
+  { contract, object, method, queryId }: RpcRequest,
+  work: Promise<T>,
+): Promise<T> {
+  if (onCall === undefined) return await work
+  const startedMs = runtime.monotonicMs()
+  const tell = (error: unknown): void =>
+    onCall({ contract, object, method, queryId, ms: runtime.monotonicMs() - startedMs, error })
+  try {
+    const result = await work
+    tell(undefined)
+    return result
+  } catch (error) {
+    tell(error)
+    throw error
   }
 }
 
@@ -163,7 +195,8 @@ function contextOf(call: Unary | Stream): Context {
     const words = 'canceling statement due to user request'
     controller.abort(new DatabaseError(SqlState.queryCanceled, words))
   })
-  return { signal: controller.signal }
+  const { queryId } = call.request
+  return { signal: controller.signal, queryId: queryId === '' ? undefined : queryId }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

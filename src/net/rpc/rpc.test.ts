@@ -4,7 +4,7 @@ import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, StoreError, UnreachableError } from '#base/errors.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { openRpcClient } from '#net/rpc/rpc-client.js'
-import { openRpcServer, type ServedContract } from '#net/rpc/rpc-server.js'
+import { openRpcServer, type ServedCall, type ServedContract } from '#net/rpc/rpc-server.js'
 import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
 
 const value = fc.letrec((tie) => ({
@@ -61,12 +61,13 @@ test('bytes that are no value are refused, never more', () => {
   )
 })
 
-async function serve(served: ServedContract) {
+async function serve(served: ServedContract, onCall?: (call: ServedCall) => void) {
   const server = await openRpcServer({
     host: '127.0.0.1',
     port: 0,
     tls: undefined,
     runtime: systemRuntime,
+    onCall,
     find: (contract, object) => (contract === 'test' && object === 'one' ? served : undefined),
   })
   const client = openRpcClient({
@@ -85,6 +86,36 @@ async function serve(served: ServedContract) {
 }
 
 const target = { contract: 'test', object: 'one' }
+
+test('the query id goes along, and whoever serves is told of each call that has ended', async () => {
+  const told: ServedCall[] = []
+  const { client, close } = await serve(
+    {
+      name: async (_args, { queryId }) => queryId,
+      refuse: async () => {
+        throw new DatabaseError('40001', 'conflict')
+      },
+      async *count(_args, { queryId }) {
+        yield queryId
+      },
+    },
+    (call) => told.push(call),
+  )
+  const context: Context = { ...backgroundContext, queryId: '7.3' }
+  expect(await client.call(target, 'name', [], context)).toBe('7.3')
+  expect(await client.call(target, 'name', [], backgroundContext)).toBeUndefined()
+  await expect(client.call(target, 'refuse', [], context)).rejects.toMatchObject({
+    sqlState: '40001',
+  })
+  for await (const part of client.stream(target, 'count', [], context)) expect(part).toBe('7.3')
+  expect(told.map(({ method, queryId, error }) => [method, queryId, error === undefined])).toEqual([
+    ['name', '7.3', true],
+    ['name', '', true],
+    ['refuse', '7.3', false],
+    ['count', '7.3', true],
+  ])
+  await close()
+})
 
 test('calls return and throw what the method does', async () => {
   const { client, close } = await serve({

@@ -23,6 +23,8 @@ export interface MembershipOptions {
 
 export interface Membership {
   readonly life: string
+  /** The others see it: its lease was kept in time. */
+  readonly isPresent: boolean
   /** What is told of the node changes: draining, capacity. */
   update(change: Partial<Pick<ClusterNode, 'isDraining' | 'capacity'>>): Promise<void>
   /** Leaves: others hear at once. */
@@ -42,6 +44,7 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
   let { node } = options
   let life = newLife()
   let lease = await register()
+  let keptMs = runtime.monotonicMs()
   const keeping = keep()
 
   function newLife(): string {
@@ -75,11 +78,15 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
       await runtime.sleep(leaseMs / 3, signal).catch(() => {})
       if (signal.aborted) return
       try {
-        if (await lease.keepAlive()) continue
+        if (await lease.keepAlive()) {
+          keptMs = runtime.monotonicMs()
+          continue
+        }
         const lost = life
         life = newLife()
         options.onLost?.(lost)
         lease = await register()
+        keptMs = runtime.monotonicMs()
       } catch (error) {
         onError(error)
         await runtime.sleep(runtime.random() * retryMsMax, signal).catch(() => {})
@@ -90,6 +97,9 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
   return {
     get life() {
       return life
+    },
+    get isPresent() {
+      return runtime.monotonicMs() - keptMs < leaseMs
     },
     async update(change) {
       node = { ...node, ...change }

@@ -15,6 +15,19 @@ import type { RowLocks } from '#nodes/proxy/session/row-locks.js'
 import type { Sequences } from '#nodes/proxy/statements/sequences.js'
 import type { Postgres } from '#postgres/contract.js'
 
+/** A statement that has ended, or the commit of those that came before Sync. */
+export interface StatementReport {
+  /** select, insert … as postgres/classify.ts names them; commit */
+  readonly kind: string
+  /** Without parameters. Undefined where the text may hold a secret, as CREATE ROLE's may. */
+  readonly sql: string | undefined
+  readonly queryId: string
+  readonly user: string
+  readonly ms: number
+  /** Undefined: it succeeded. */
+  readonly sqlState: string | undefined
+}
+
 /** What all sessions of a proxy share. */
 export interface ProxyEnvironment {
   readonly postgres: Postgres
@@ -35,6 +48,7 @@ export interface ProxyEnvironment {
   readonly catalogChanges: CatalogChanges
   /** Held by the one transaction that has DDL pending, from its first DDL to its end. */
   readonly ddlLock: Mutex
+  readonly onStatement: ((report: StatementReport) => void) | undefined
   /** Where there are other proxies: the turn among them, taken by who holds the lock; the result ends it. */
   readonly takeDdlTurn: ((context: Context) => Promise<() => Promise<void>>) | undefined
 }

@@ -7,7 +7,7 @@ import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
-import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import type { ProxyEnvironment, StatementReport } from '#nodes/proxy/environment.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { TableCounters } from '#nodes/proxy/live/table-counters.js'
@@ -41,6 +41,8 @@ export interface ProxyOptions {
   readonly createUnknownUsers: boolean
   /** Where there are other proxies: the turn to change the catalog; the result ends it. */
   readonly takeDdlTurn?: ((context: Context) => Promise<() => Promise<void>>) | undefined
+  /** Told when a statement has ended. */
+  readonly onStatement?: ((report: StatementReport) => void) | undefined
   /** What elanus.nodes and elanus.memory show. */
   readonly facts?: ClusterFacts | undefined
 }
@@ -63,6 +65,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     sessions: new SessionRegistry(),
     catalogChanges: new CatalogChanges(),
     ddlLock: new Mutex(),
+    onStatement: options.onStatement,
     takeDdlTurn: options.takeDdlTurn,
   }
   await inDdlTurn(environment, async () => {

@@ -23,7 +23,10 @@ export async function withLockTimeout<T>(
     () => {},
   )
   try {
-    return await work({ signal: AbortSignal.any([context.signal, late.signal]) })
+    return await work({
+      queryId: context.queryId,
+      signal: AbortSignal.any([context.signal, late.signal]),
+    })
   } finally {
     done.abort()
   }

@@ -61,6 +61,8 @@ export class ProxySession implements Session {
   #beforeBlock: ReturnType<Settings['snapshot']> | undefined
   /** Settings that changed, to be reported with the next answer. */
   #reports: [string, string][] = []
+  /** Begun in this session. */
+  #statements = 0
   #running: RunningStatement = { sql: '', active: false, startedMs: 0 }
 
   constructor(
@@ -207,17 +209,49 @@ export class ProxySession implements Session {
         resultFormats: [],
       }
       const last = i === statements.length - 1
-      await this.#guarded(parsed, message.sql, context, async () => {
-        const result = await this.#run(parsed, bound, out, context)
-        if (result.fields !== undefined) out.rowDescription(result.fields)
-        const portal = startPortal(result)
-        await this.#writeRows(portal, 0, out)
-        if (last && this.#transaction.kind === 'implicit') await this.#commit(context)
-        this.#writeReports(out)
-        out.commandComplete(result.tag(portal.sent))
-      })
+      await this.#told(parsed, context, () =>
+        this.#guarded(parsed, message.sql, context, async () => {
+          const result = await this.#run(parsed, bound, out, context)
+          if (result.fields !== undefined) out.rowDescription(result.fields)
+          const portal = startPortal(result)
+          await this.#writeRows(portal, 0, out)
+          if (last && this.#transaction.kind === 'implicit') await this.#commit(context)
+          this.#writeReports(out)
+          out.commandComplete(result.tag(portal.sent))
+        }),
+      )
     }
     this.#idle()
+  }
+
+  /** Gives the work its query id, and tells how it ended. */
+  async #told(
+    parsed: ParsedStatement | undefined,
+    context: StatementContext,
+    work: () => Awaitable,
+  ): Promise<void> {
+    const { onStatement, runtime } = this.#environment
+    this.#statements += 1
+    const queryId = `${this.#memory.processId}.${this.#statements}`
+    context.queryId = queryId
+    if (onStatement === undefined) return await work()
+    const startedMs = runtime.monotonicMs()
+    const tell = (sqlState: string | undefined): void =>
+      onStatement({
+        kind: parsed?.kind ?? 'commit',
+        sql: parsed !== undefined && described.has(parsed.kind) ? parsed.sql : undefined,
+        queryId,
+        user: this.#memory.user,
+        ms: runtime.monotonicMs() - startedMs,
+        sqlState,
+      })
+    try {
+      await work()
+      tell(undefined)
+    } catch (error) {
+      tell(error instanceof DatabaseError ? error.sqlState : SqlState.internalError)
+      throw error
+    }
   }
 
   /** Positions in errors count from the start of the whole query string. */
@@ -456,21 +490,24 @@ export class ProxySession implements Session {
     const portal = this.#portal(message.portal)
     const { parsed, sql, parameterTypes } = portal.statement
     if (parsed === undefined) return out.emptyQueryResponse()
-    await withStatementTimeout(this.#settings, this.#environment.runtime, context, async () => {
-      if (portal.running === undefined) {
-        const { parameters, parameterFormats, resultFormats } = portal
-        const bound = { sql, parameterTypes, parameters, parameterFormats, resultFormats }
-        portal.running = startPortal(await this.#run(parsed, bound, out, context))
-      }
-      const running = portal.running
-      const before = running.sent
-      const ended = await this.#writeRows(running, Math.max(0, message.rowCountMax), out)
-      if (!ended) return out.portalSuspended()
-      if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0)
-        await this.#commit(context)
-      this.#writeReports(out)
-      out.commandComplete(running.result.tag(running.sent - before))
-    })
+    const { runtime } = this.#environment
+    await this.#told(parsed, context, () =>
+      withStatementTimeout(this.#settings, runtime, context, async () => {
+        if (portal.running === undefined) {
+          const { parameters, parameterFormats, resultFormats } = portal
+          const bound = { sql, parameterTypes, parameters, parameterFormats, resultFormats }
+          portal.running = startPortal(await this.#run(parsed, bound, out, context))
+        }
+        const running = portal.running
+        const before = running.sent
+        const ended = await this.#writeRows(running, Math.max(0, message.rowCountMax), out)
+        if (!ended) return out.portalSuspended()
+        if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0)
+          await this.#commit(context)
+        this.#writeReports(out)
+        out.commandComplete(running.result.tag(running.sent - before))
+      }),
+    )
   }
 
   async closeNamed(message: CloseMessage): Promise<void> {
@@ -487,7 +524,7 @@ export class ProxySession implements Session {
     this.#idle()
     if (this.#transaction.kind === 'explicit') return
     if (this.#transaction.isUntouched && this.#memory.portals.size === 0) return
-    return this.#commit(context)
+    return this.#told(undefined, context, () => this.#commit(context))
   }
 
   functionCall(_message: FunctionCallMessage): void {
