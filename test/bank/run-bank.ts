@@ -11,6 +11,7 @@ import { startServer, type TestServer } from '../server.js'
 import { audit } from './audit.js'
 import type { Bank } from './check-bank.js'
 import { runClient, type Shared } from './client.js'
+import { createBank } from './create-bank.js'
 import { Lists } from './lists.js'
 import { openRecorder } from './recorder.js'
 
@@ -174,22 +175,7 @@ class BankRun {
   }
 
   async #create(): Promise<void> {
-    const { accountCount, initialBalance } = this.#options.bank
-    const withShards = this.#options.shards > 1 ? `WITH (shards = ${this.#options.shards})` : ''
-    await this.#withClient(async (client) => {
-      for (const columns of [
-        'accounts (id int PRIMARY KEY, balance bigint NOT NULL)',
-        'transfers (id bigint PRIMARY KEY, legs int NOT NULL)',
-        'legs (transfer bigint, account int NOT NULL, delta int NOT NULL, PRIMARY KEY (transfer, account))',
-        'lists (key int PRIMARY KEY, elements int[] NOT NULL)',
-        'committed_lists (key int PRIMARY KEY, elements int[] NOT NULL)',
-      ])
-        await client.query(`CREATE TABLE ${columns} ${withShards}`)
-      await client.query(
-        'INSERT INTO accounts SELECT n, $2::bigint FROM generate_series(1, $1::int) AS n',
-        [accountCount, initialBalance],
-      )
-    })
+    await this.#withClient((client) => createBank(client, this.#options.bank, this.#options.shards))
   }
 
   /** @returns how many transfers are new */

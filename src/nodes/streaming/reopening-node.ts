@@ -14,7 +14,8 @@ import {
 import { NotOwnerError } from '#nodes/streaming/ownership.js'
 
 const pauseMsFirst = 50
-const pauseMsMax = 5000
+/** A log that was away for long: whoever waits for it to come back waits no longer than that more. */
+const pauseMsMax = 1000
 
 /** @throws as openStreamingNode, when it cannot be opened the first time */
 export async function openReopeningStreamingNode(
