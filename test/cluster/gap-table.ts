@@ -1,23 +1,28 @@
-/** The gaps of a run as a table, a line for each victim: the worst and the usual of its kills. */
-import type { Gap } from './run-kills.js'
+/** The gaps of a run as a table, a line for each kind of disturbance: the least and the most. */
+import type { Gap } from './run-disturbances.js'
 
 export function gapTable(gaps: readonly Gap[]): string {
-  const byVictims = new Map<string, Gap[]>()
+  const byName = new Map<string, Gap[]>()
   for (const gap of gaps) {
-    const together = byVictims.get(gap.victims)
-    if (together === undefined) byVictims.set(gap.victims, [gap])
+    const together = byName.get(gap.name)
+    if (together === undefined) byName.set(gap.name, [gap])
     else together.push(gap)
   }
   const lines = [
-    '| Killed | Times | Down, s | No read for, s | No write for, s | Read after it was back, s | Write after, s |',
+    '| What | Times | For, s | No read for, s | No write for, s | Read after its end, s | Write after, s |',
     '|---|---|---|---|---|---|---|',
   ]
-  for (const [victims, together] of byVictims) {
-    const worst = (of: (gap: Gap) => number) => range(together.map(of))
-    lines.push(
-      `| ${victims} | ${together.length} | ${worst((gap) => gap.downMs)} | ${worst((gap) => gap.readMs)} | ` +
-        `${worst((gap) => gap.writeMs)} | ${worst((gap) => gap.readAfterMs)} | ${worst((gap) => gap.writeAfterMs)} |`,
-    )
+  for (const [name, together] of byName) {
+    const cells = [
+      name,
+      String(together.length),
+      range(together.map((gap) => gap.lastedMs)),
+      range(together.map((gap) => gap.readMs)),
+      range(together.map((gap) => gap.writeMs)),
+      range(together.map((gap) => gap.readAfterMs)),
+      range(together.map((gap) => gap.writeAfterMs)),
+    ]
+    lines.push(`| ${cells.join(' | ')} |`)
   }
   return lines.join('\n')
 }

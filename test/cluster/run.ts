@@ -9,11 +9,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { prepareChecker } from '../bank/check-isolation.js'
 import { judge } from '../bank/judge.js'
+import { randomFrom } from '../differential/random.js'
 import { gapTable } from './gap-table.js'
+import { allVictims, kills, parseVictims } from './kills.js'
 import { Load } from './load.js'
 import { Programs } from './programs.js'
-import { runKills } from './run-kills.js'
-import { allVictims, parseVictims } from './schedule.js'
+import { runDisturbances } from './run-disturbances.js'
 
 const { values, positionals } = parseArgs({
   options: {
@@ -53,13 +54,13 @@ const load = new Load({
   bank,
   bankClients: Number(values.clients),
 })
-const gaps = await runKills({
+const victims =
+  values.victims === undefined ? allVictims(programs.services()) : parseVictims(values.victims)
+const gaps = await runDisturbances({
   programs,
   load,
-  seed,
+  disturbances: kills(programs, randomFrom(seed), victims),
   minutes: Number(values.minutes),
-  victims:
-    values.victims === undefined ? allVictims(programs.services()) : parseVictims(values.victims),
   onStep: print,
 })
 await load.close()

@@ -1,13 +1,10 @@
-/** Who is killed when: every kind once, then pairs, in an order that a seed gives; again and again. */
+/** SIGKILL of nodes and services: every kind once, then pairs, in an order that a seed gives; again and again. */
 import type { Random } from '../differential/random.js'
+import { nameCoordinators } from './leader.js'
+import type { Programs } from './programs.js'
+import type { Disturbance } from './run-disturbances.js'
 
-export interface Step {
-  /** Killed together. `leader` and `follower` are the coordinator that leads and the other. */
-  readonly victims: readonly string[]
-  readonly steadyMs: number
-  readonly downMs: number
-}
-
+/** `leader` and `follower` are the coordinator that leads and the other. */
 const nodes = [
   'proxy-1',
   'proxy-2',
@@ -49,24 +46,31 @@ export function parseVictims(text: string): readonly (readonly string[])[] {
   return text.split(',').map((pair) => pair.split('+'))
 }
 
-export function* schedule(
+export function* kills(
+  programs: Programs,
   random: Random,
   victims: readonly (readonly string[])[],
-): Generator<Step, never> {
+): Generator<Disturbance, never> {
   for (;;) {
     // Those alone first, so that a short run has them.
     for (const count of [1, 2]) {
-      for (const names of shuffled(
-        random,
-        victims.filter(({ length }) => length === count),
-      )) {
-        yield {
-          victims: names,
-          steadyMs: random.integer(1500, 4000),
-          downMs: random.integer(1500, 4000),
-        }
-      }
+      const together = victims.filter(({ length }) => length === count)
+      for (const names of shuffled(random, together)) yield killOf(programs, random, names)
     }
+  }
+}
+
+function killOf(programs: Programs, random: Random, names: readonly string[]): Disturbance {
+  let victims: readonly string[] = []
+  return {
+    name: names.join(' + '),
+    steadyMs: random.integer(1500, 4000),
+    lastsMs: random.integer(1500, 4000),
+    async begin() {
+      victims = await nameCoordinators(names, programs)
+      await programs.kill(victims)
+    },
+    end: () => programs.restart(victims),
   }
 }
 
