@@ -47,6 +47,28 @@ Napi::Value ParseVectorText(const Napi::CallbackInfo& info) {
   return exact;
 }
 
+/** text, from, to, dimensions, values, at: so many floats into a column that is being made. */
+Napi::Value ParseVectorInto(const Napi::CallbackInfo& info) {
+  const CopyInput input = ReadInput(info[0]);
+  if (!info[4].IsTypedArray() || info[4].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
+    throw Napi::TypeError::New(info.Env(), "values: Float32Array expected");
+  }
+  auto values = info[4].As<Napi::Float32Array>();
+  const auto number = [&](size_t i) { return info[i].IsNumber() ? info[i].As<Napi::Number>().Int64Value() : -1; };
+  const int64_t from = number(1), to = number(2), dimensions = number(3), at = number(5);
+  const auto room = static_cast<int64_t>(values.ElementLength());
+  if (from < 0 || to < from || to > static_cast<int64_t>(input.size) || dimensions < 1 ||
+      dimensions > static_cast<int64_t>(kVectorDimensionsMax) || at < 0 || at > room - dimensions) {
+    throw Napi::RangeError::New(info.Env(), "parseVectorInto: out of range");
+  }
+  const char* begin = reinterpret_cast<const char*>(input.data);
+  ValueError error;
+  if (ParseVector(begin + from, begin + to, static_cast<int>(dimensions), values.Data() + at, &error) < 0) {
+    Throw(info.Env(), error);
+  }
+  return info.Env().Undefined();
+}
+
 Napi::Value FormatVectorText(const Napi::CallbackInfo& info) {
   if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) {
     throw Napi::TypeError::New(info.Env(), "values: Float32Array expected");
@@ -168,6 +190,7 @@ void InitCodecs(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, call, name));
   };
   add("parseVector", ParseVectorText);
+  add("parseVectorInto", ParseVectorInto);
   add("formatVector", FormatVectorText);
   add("parseFloat4", ParseFloat4Text);
   add("formatFloat4", FormatFloat<kFloat4TextMax, float, FormatFloat4>);

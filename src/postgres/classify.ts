@@ -5,6 +5,7 @@
  */
 import { hasSqlDetails, loadModule, parseSync } from 'libpg-query'
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { type LiteralInsert, readLiteralInsert } from '#postgres/literal-insert.js'
 import { type StatementKind, statementKindOf } from '#postgres/statement-kinds.js'
 import type { TreeNode } from '#postgres/tree-node.js'
 
@@ -22,6 +23,12 @@ export interface ParsedStatement {
   readonly tree: TreeNode
   /** Byte in the whole string at which `sql` begins: subtract it from locations in `tree`. */
   readonly byteOffset: number
+  /** Of INSERT … VALUES with nothing but literals. The tree is made when somebody asks for it. */
+  readonly literals?: ParsedLiterals
+}
+
+export interface ParsedLiterals extends LiteralInsert {
+  readonly parsedTemplate: ParsedStatement
 }
 
 // Statements of an application repeat; texts with literals in them do not, hence both bounds.
@@ -45,7 +52,7 @@ export function parseStatements(text: string): readonly ParsedStatement[] {
     cache.set(text, cached)
     return cached
   }
-  const statements = parseUncached(text)
+  const statements = parseLiteralInsert(text) ?? parseUncached(text)
   if (text.length <= cachedTextLengthMax) {
     cache.set(text, statements)
     if (cache.size > cachedTextCountMax) {
@@ -56,6 +63,34 @@ export function parseStatements(text: string): readonly ParsedStatement[] {
     }
   }
   return statements
+}
+
+function parseLiteralInsert(text: string): readonly ParsedStatement[] | undefined {
+  const literals = readLiteralInsert(text)
+  if (literals === undefined) return undefined
+  let parsedTemplate: ParsedStatement | undefined
+  try {
+    ;[parsedTemplate] = parseStatements(literals.template)
+  } catch {
+    // Said again, with the right position, of the whole text.
+  }
+  if (parsedTemplate?.kind !== 'insert') return undefined
+  const { begin, end } = literals
+  let tree: TreeNode | undefined
+  const statement = {
+    sql: text.slice(begin, end).trim(),
+    offset: begin,
+    kind: parsedTemplate.kind,
+    nodeTag: parsedTemplate.nodeTag,
+    get tree() {
+      tree ??= parseUncached(text)[0]?.tree ?? {}
+      return tree
+    },
+    // Blanks are ASCII: bytes are characters.
+    byteOffset: begin,
+    literals: { ...literals, parsedTemplate },
+  }
+  return [statement]
 }
 
 interface RawStatement {

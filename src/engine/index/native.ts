@@ -246,6 +246,15 @@ export interface Native {
   releasePages(buffer: ArrayBuffer): void
   /** '[1,2.5,-3]' → floats. @throws {code: sqlState, message} with pgvector's words (22P02, 22000, 22003). */
   parseVector(text: Uint8Array, dimensions: number): Float32Array
+  /** Characters from..to of the text, so many floats, to values[at…]. Throws as parseVector; what it has written then is nothing. */
+  parseVectorInto(
+    text: Uint8Array,
+    from: number,
+    to: number,
+    dimensions: number,
+    values: Float32Array,
+    at: number,
+  ): void
   /** Floats → pgvector's text form, PostgreSQL's shortest float4 digits. */
   formatVector(values: Float32Array): string
   parseFloat4(text: string): number

@@ -102,6 +102,7 @@ describe('floats and vectors', () => {
         const twin = outcome(() => parseVectorText(input, dimensions))
         if (twin === undefined) return
         expect(outcome(() => native.parseVector(Buffer.from(input), dimensions))).toEqual(twin)
+        if (dimensions > 0) expect(outcome(() => parsedInside(input, dimensions))).toEqual(twin)
       }),
       { numRuns: 20_000 },
     )
@@ -109,6 +110,11 @@ describe('floats and vectors', () => {
       'vector cannot have more than 16000 dimensions',
     )
     expect([...native.parseVector(Buffer.from('[0x1p3,1]'), 2)]).toEqual([8, 1])
+    const into = (from: number, to: number, dimensions: number, at: number) => () =>
+      native.parseVectorInto(Buffer.from('[1,2]'), from, to, dimensions, new Float32Array(3), at)
+    expect(into(0, 5, 2, 1)).not.toThrow()
+    for (const wrong of [into(0, 6, 2, 1), into(-1, 5, 2, 1), into(0, 5, 2, 2), into(0, 5, 0, 0)])
+      expect(wrong).toThrow(RangeError)
   })
 
   it('print vectors like the twin', () => {
@@ -119,6 +125,18 @@ describe('floats and vectors', () => {
     )
   })
 })
+
+/** In the middle of a text, to the middle of an array; what is around it stays as it is. */
+function parsedInside(input: string, dimensions: number): Float32Array {
+  const values = new Float32Array(dimensions + 2).fill(77)
+  const text = Buffer.from(`1${input}2`)
+  try {
+    native.parseVectorInto(text, 1, text.length - 1, dimensions, values, 1)
+  } finally {
+    expect([values[0], values[dimensions + 1]]).toEqual([77, 77])
+  }
+  return values.slice(1, dimensions + 1)
+}
 
 function outcome(parse: () => Float32Array | undefined): unknown {
   try {

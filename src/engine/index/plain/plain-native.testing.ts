@@ -66,6 +66,7 @@ export function createPlainNative(files: PlainFiles = ownFiles()): Native {
     formatFloat4,
     formatFloat8,
     parseVector: codec,
+    parseVectorInto: codec,
     parseFloat4: codec,
     parseCopyBinary: codec,
     parseCopyText: codec,

@@ -11,6 +11,9 @@ import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { parseStatements } from '#postgres/classify.js'
 import type { Description, Statement } from '#postgres/contract.js'
 
+/** Longer texts have their values in them and do not come again: keeping two thousand of them takes gigabytes. */
+const keptTextLengthMax = 65_536
+
 /** Parameter and result types. @throws DatabaseError as PostgreSQL raised it */
 export async function describeStatement(
   statement: Statement,
@@ -35,7 +38,7 @@ export async function describeStatement(
   const known = environment.plans.description(key)
   if (known !== undefined) return known
   const description = await environment.postgres.describe(statement, session, [])
-  environment.plans.putDescription(key, description)
+  if (statement.sql.length <= keptTextLengthMax) environment.plans.putDescription(key, description)
   return description
 }
 

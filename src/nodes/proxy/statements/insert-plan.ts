@@ -152,14 +152,7 @@ function sourceOf(
   if (expression.text === null) return { kind: 'constant', datum: null }
   const literal = expression.type
   if (literal?.array === true || !isPlainType(column)) return undefined
-  // A quoted literal takes the column's type; a number only where nothing would have to be rounded or cast.
-  const fits =
-    literal === undefined ||
-    literal.name === column.typeName ||
-    ((literal.name === 'int4' || literal.name === 'int8') &&
-      ['int2', 'int4', 'int8', 'float8', 'numeric'].includes(column.typeName)) ||
-    (literal.name === 'numeric' && ['float8', 'numeric'].includes(column.typeName))
-  if (!fits) return undefined
+  if (literal !== undefined && !literalFits(literal.name, column)) return undefined
   const datum = parseText(
     column.typeName,
     column.typmod,
@@ -167,6 +160,16 @@ function sourceOf(
     execution.settings.types(),
   )
   return datum === undefined ? undefined : { kind: 'constant', datum }
+}
+
+/** A quoted literal takes the column's type; one that has a type fits only where nothing would have to be rounded or cast. */
+export function literalFits(typeName: string, column: TableColumn): boolean {
+  return (
+    typeName === column.typeName ||
+    ((typeName === 'int4' || typeName === 'int8') &&
+      ['int2', 'int4', 'int8', 'float8', 'numeric'].includes(column.typeName)) ||
+    (typeName === 'numeric' && ['float8', 'numeric'].includes(column.typeName))
+  )
 }
 
 /** RETURNING plain columns of the table; undefined for anything else. */
