@@ -385,6 +385,22 @@ describe('sealed segments', () => {
     expect(await world.ids()).toEqual([])
   })
 
+  test('rows of a COPY that committed late keep theirs apart from what comes after a crash', async () => {
+    const copied = await world.node.stage(tableId, 0)
+    await copied.append(batchOf([doc(100)]))
+    await world.node.flush(tableId, context)
+    await world.commit(insert(doc(1)))
+    await world.node.flush(tableId, context)
+    await world.commit({}, { staged: [copied] })
+    // Only the row of the COPY is read from the log, below those that are sealed.
+    await reopen()
+    await world.commit(insert(doc(2)))
+    await world.node.flush(tableId, context)
+    for (const id of [1, 100, 2]) await world.commit({ deletes: await world.rowIdsOf(id) })
+    await reopen()
+    expect(await world.ids()).toEqual([])
+  })
+
   test('a delete that comes while deletes are written down survives', async () => {
     await world.commit(insert(doc(1), doc(2), doc(3)))
     await world.node.flush(tableId, context)

@@ -18,7 +18,12 @@ import { dropStage } from '#nodes/streaming/enter-rows.js'
 import { type CommitRecord, decodeLogRecord, type RowsRecord } from '#nodes/streaming/log-record.js'
 import { ReplayPrepared } from '#nodes/streaming/replay-prepared.js'
 import { Stage } from '#nodes/streaming/stage.js'
-import { channelOfShard, growingFor, type StreamingState } from '#nodes/streaming/state.js'
+import {
+  allChannels,
+  channelOfShard,
+  growingFor,
+  type StreamingState,
+} from '#nodes/streaming/state.js'
 import type { LogPosition, LogRecord } from '#storage/wal/wal.js'
 
 export class Replay {
@@ -93,6 +98,8 @@ export class Replay {
     for (const stage of this.#stages.values()) dropStage(this.#state, stage)
     this.#stages.clear()
     this.#prepared.end()
+    // What comes from now on, too.
+    for (const channel of allChannels(this.#state)) closeBefore(channel, channel.nextRowId)
   }
 
   #channel(tableId: number, shard: number): Channel | undefined {
