@@ -8,13 +8,14 @@ import { systemRuntime } from '#base/system-runtime.js'
 import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
+import { Channel } from '#nodes/streaming/channel.js'
 import type { CommitRequest, StreamingNode } from '#nodes/streaming/contract.js'
 import { FaultyPath, noFaults } from '#storage/faults.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 import type { MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
 import type { Wal } from '#storage/wal/wal.js'
 import type { Random } from './random.js'
-import { type Settings, withMovingOwners } from './settings.js'
+import { type Settings, withEmptying, withMovingOwners } from './settings.js'
 
 export interface Bug {
   readonly invariantName: string
@@ -30,6 +31,8 @@ export interface Bug {
   readonly streaming?: (node: StreamingNode, random: Random) => StreamingNode
   readonly facade?: (streaming: DistributedStreaming) => DistributedStreaming
   readonly wal?: (wal: Wal, disk: MemoryWalDisk, random: Random) => Wal
+  /** Changes something inside the parts. @returns takes it back */
+  readonly plant?: () => () => void
   readonly objects?: (objects: ObjectStore, random: Random) => ObjectStore
 }
 
@@ -225,6 +228,22 @@ export const bugs = {
         }
       },
     }),
+  },
+  'truncated-apart': {
+    invariantName: 'VIEW-1',
+    says: 'a truncation does not wait for transactions whose prepare record is on its way to the log',
+    // Of a transaction that lies on several log channels a part outlives it.
+    alsoShowsAs: 'TXN-1',
+    settings: withEmptying,
+    plant() {
+      const { firstUndecided } = Channel.prototype
+      Channel.prototype.firstUndecided = function (this: Channel) {
+        return [...this.undecided].find(({ position }) => position < Number.POSITIVE_INFINITY)
+      }
+      return () => {
+        Channel.prototype.firstUndecided = firstUndecided
+      }
+    },
   },
   'pays-twice': {
     invariantName: 'BANK-1',

@@ -6,7 +6,7 @@
  * that seeing it says which transaction it is of. A timestamp that is not known is kept as bounds: seen at T, so at or before T;
  * not seen at T, so after T.
  */
-import type { Row } from './tables.js'
+import { isExpired, type Row } from './tables.js'
 import type { World } from './world.js'
 
 export interface Version extends Row {
@@ -221,6 +221,10 @@ class Judgement {
     }
   }
 
+  #isExpired({ tableId, value }: Version): boolean {
+    return isExpired(tableId, value, this.#snapshot.readAt)
+  }
+
   /** Something of it. */
   #isSeen({ inserts }: Transaction): boolean {
     return inserts.some(({ tag }) => this.#seen.has(tag))
@@ -234,6 +238,10 @@ class Judgement {
   }
 
   #mustBeVisible(version: Version): void {
+    if (this.#isExpired(version)) {
+      this.#violate('VIEW-1', `${show(version)} is seen, which has expired`)
+      return
+    }
     this.#decide(version.by, 'in', () => `${show(version)} is seen`)
     for (const deleter of version.deleters) {
       this.#decide(deleter, 'out', () => `${show(version)} is seen, which it deletes`)
@@ -247,7 +255,7 @@ class Judgement {
 
   #mustBeHidden(version: Version): void {
     const inserted = this.#verdictOf(version.by)
-    if (inserted === 'out') return
+    if (inserted === 'out' || this.#isExpired(version)) return
     const hiders = [
       ...version.deleters,
       ...this.#truncatesOf(version).filter((truncate) => !isBefore(truncate, version.by)),

@@ -44,6 +44,10 @@ export type Ending =
 export interface Catalog {
   /** Of the newest form that nodes were given: each is above all before. */
   form: number
+  /** The table of the name drafts. */
+  draftsId: number
+  /** Each new table has an id above all before. */
+  newestTableId: number
   /** By table: as the newest DDL has it. */
   readonly tables: Map<number, TableSchema>
   readonly logChannelOf: (tableId: number, shard: number) => string
@@ -59,6 +63,8 @@ export interface SessionOptions {
   readonly model: Model
   readonly catalog: Catalog
   readonly random: Random
+  /** Waited for when everything is read and a commit is about to be asked for. */
+  readonly beforeCommit?: (() => Promise<void>) | undefined
 }
 
 const context = backgroundContext
@@ -71,8 +77,10 @@ export class Session {
   readonly model: Model
   readonly catalog: Catalog
   readonly random: Random
+  readonly #beforeCommit: (() => Promise<void>) | undefined
 
   constructor(options: SessionOptions) {
+    this.#beforeCommit = options.beforeCommit
     this.name = options.name
     this.world = options.world
     this.process = options.process
@@ -88,7 +96,8 @@ export class Session {
 
   schemaOf(tableId: number): TableSchema {
     const schema = this.catalog.tables.get(tableId)
-    if (schema === undefined) throw new Error(`no table ${tableId}`)
+    if (schema === undefined)
+      throw new DatabaseError(SqlState.undefinedTable, `table ${tableId} was dropped`)
     return schema
   }
 
@@ -231,9 +240,15 @@ export class Session {
       .slice(0, k)
   }
 
+  /** Waits for others who are to commit, too. */
+  async meet(): Promise<void> {
+    await this.#beforeCommit?.()
+  }
+
   /** Commits, and tells the model what it was told. */
   async commit(what: string, changes: Changes): Promise<Ending> {
     const { inserts = [], deletes = [], truncates = [], references = [], staged, readAt } = changes
+    await this.meet()
     const rows = inserts.map((row) => ({ ...row, tag: this.model.takeTag() }))
     const transaction = this.model.begin(
       `${this.name} ${what}`,
@@ -350,6 +365,7 @@ const passingStates: readonly string[] = [
   SqlState.uniqueViolation,
   // Written in the form of before a column was added.
   SqlState.featureNotSupported,
+  SqlState.undefinedTable,
 ]
 
 export function nearestOf(

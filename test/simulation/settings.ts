@@ -1,7 +1,7 @@
 /** What a seed decides before anything happens: the shape of the cluster, which faults there are, what clients do. */
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
+import type { OperationName } from './operations.js'
 import type { Random } from './random.js'
-import type { OperationName } from './workload.js'
 
 export interface Settings {
   readonly logChannelCount: number
@@ -68,10 +68,27 @@ export function withMovingOwners(settings: Settings): Settings {
   }
 }
 
+/** Tables are emptied all the time, beside transactions over several log channels whose records take long to be durable. */
+export function withEmptying(settings: Settings): Settings {
+  return {
+    ...settings,
+    logChannelCount: 4,
+    shardCount: 3,
+    sessionsPerProxy: 3,
+    networkDelayMsMax: 2,
+    storeDelayMsMax: 10,
+    pauseMsMax: 10,
+    readersOnly: 0,
+    operations: { truncate: 8, replaceTable: 1, look: 4, note: 2, draft: 1, maintain: 1 },
+  }
+}
+
 /** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
 export function settingsFrom(random: Random): Settings {
   const settings = anySettings(random)
-  return random.chance(0.08) ? withMovingOwners(settings) : settings
+  const shape = random.choose({ any: 84, movingOwners: 8, emptying: 8 })
+  if (shape === 'movingOwners') return withMovingOwners(settings)
+  return shape === 'emptying' ? withEmptying(settings) : settings
 }
 
 function anySettings(random: Random): Settings {
@@ -133,7 +150,9 @@ function anySettings(random: Random): Settings {
       rename: weight(6),
       family: weight(6),
       copyIn: weight(2),
-      truncate: sometimes(0.4, () => 1),
+      truncate: sometimes(0.5, () => 2),
+      draft: weight(3),
+      replaceTable: sometimes(0.3, () => 1),
       note: weight(4),
       look: 4,
       search: weight(2),

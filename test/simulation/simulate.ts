@@ -7,18 +7,13 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { Bug } from './bugs.js'
 import { Cluster, type ProxyPlace } from './cluster.js'
 import { Model } from './model.js'
+import { type OperationName, perform } from './operations.js'
+import { checkSnapshot } from './reads.js'
 import { type Catalog, Session } from './session.js'
 import { type Settings, settingsFrom } from './settings.js'
-import { tablesOf } from './tables.js'
+import { draftsIdFirst, tablesOf } from './tables.js'
 import { startTrouble } from './trouble.js'
-import {
-  checkSnapshot,
-  newForm,
-  type OperationName,
-  openAccounts,
-  perform,
-  withCatalog,
-} from './workload.js'
+import { newForm, openAccounts, withCatalog } from './workload.js'
 import { World } from './world.js'
 
 export interface SeedResult {
@@ -42,6 +37,7 @@ export async function simulate(
   const chosen = settingsFrom(world.random.fork())
   const settings = world.bug.settings?.(chosen) ?? chosen
   const run = new Run(world, settings)
+  const takeBack = world.bug.plant?.()
   run.start()
   const onUnhandled = (reason: unknown): void => world.fail(reason)
   nodeProcess.on('unhandledRejection', onUnhandled)
@@ -58,6 +54,7 @@ export async function simulate(
   // Node tells of rejections that nobody handles between turns of the event loop.
   await new Promise((resolve) => setImmediate(resolve))
   nodeProcess.off('unhandledRejection', onUnhandled)
+  takeBack?.()
   return {
     seed,
     violation: world.violation,
@@ -89,6 +86,8 @@ class Run {
     const tables = tablesOf(settings.shardCount)
     this.#catalog = {
       tables: new Map(tables.map((schema) => [schema.tableId, schema])),
+      draftsId: draftsIdFirst,
+      newestTableId: draftsIdFirst,
       holder: undefined,
       form: 1,
       logChannelOf: (tableId, shard) => this.#cluster.logChannelOf(tableId, shard),

@@ -1,4 +1,5 @@
 /** The tables of the workload. All have the same columns, so that one reader reads them all. */
+import { type Timestamp, timestampToUnixMs } from '#base/timestamp.js'
 import type { Column, ColumnBatch } from '#engine/columnar/column.js'
 import type { ColumnSchema, KeyConstraint, TableSchema } from '#engine/columnar/schema.js'
 
@@ -15,6 +16,9 @@ export const namesId = 16484
 export const parentsId = 16584
 export const childrenId = 16684
 export const notesId = 16784
+/** Of the first table of the name drafts; each that follows has an id so much higher, on other log channels. */
+export const draftsIdFirst = 20_001
+export const draftsTableIdStep = 101
 
 export const attnumOf = { id: 1, value: 2, tag: 3, place: 4, added: 5 } as const
 /** What rows from before the added column read as in it. */
@@ -99,6 +103,7 @@ export function tablesOf(shardCount: number): readonly TableSchema[] {
     table(parentsId, 'parents', shardCount),
     table(childrenId, 'children', shardCount),
     table(notesId, 'notes', Math.max(1, shardCount - 1), { vectorIndexes: placeIndex(notesId) }),
+    draftsTable(draftsIdFirst, shardCount),
   ]
 }
 
@@ -108,6 +113,32 @@ export function withAddedColumn(schema: TableSchema): TableSchema {
     version: schema.version + 1,
     columns: [...schema.columns, int8(attnumOf.added, 'added', addedMissing)],
   }
+}
+
+/** Rows whose value, a time, is so old are expired. */
+export const draftsTimeToLiveMs = 120
+/** PostgreSQL counts from 2000-01-01. */
+const epochMs2000 = 946_684_800_000
+
+export function draftsTable(tableId: number, shardCount: number): TableSchema {
+  return table(tableId, 'drafts', shardCount, {
+    keys: [
+      key(tableId, 'drafts_pkey', attnumOf.id, true),
+      key(tableId, 'drafts_value_key', attnumOf.value, false),
+    ],
+    vectorIndexes: placeIndex(tableId),
+    timeToLive: { attnum: attnumOf.value, milliseconds: draftsTimeToLiveMs },
+  })
+}
+
+/** Microseconds since 2000. */
+export function timeAt(timestamp: Timestamp, laterMs: number): number {
+  return (timestampToUnixMs(timestamp) - epochMs2000 + laterMs) * 1000
+}
+
+/** By the definition of a time to live: nothing depends on when somebody deletes it. */
+export function isExpired(tableId: number, value: number, readAt: number): boolean {
+  return tableId >= draftsIdFirst && value <= timeAt(readAt as Timestamp, -draftsTimeToLiveMs)
 }
 
 /** Where a row lies for searches: follows from what it is, so that the model knows. */

@@ -1,21 +1,21 @@
 /** What clients do. Each operation is a few reads and one transaction; the model judges both. */
 import { backgroundContext } from '#base/context.js'
-import type { Timestamp } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
-import type { SeenRow } from './model.js'
 import type { SimProcess } from './process.js'
-import { type Catalog, distanceOf, isPassing, nearestOf, type Session } from './session.js'
+import type { Catalog, Session } from './session.js'
 import {
   accountsId,
   attnumOf,
   childrenId,
+  draftsTimeToLiveMs,
   int8Datum,
   namesId,
   notesId,
   parentsId,
   primaryKeyOf,
   type Row,
+  timeAt,
   withAddedColumn,
 } from './tables.js'
 
@@ -23,8 +23,6 @@ export const accountCount = 12
 const startBalance = 100
 export const bankTotal = accountCount * startBalance
 const keyCount = 14
-
-export type OperationName = keyof typeof operations
 
 /** The accounts, once. */
 export async function openAccounts(session: Session): Promise<void> {
@@ -36,7 +34,7 @@ export async function openAccounts(session: Session): Promise<void> {
   await session.commit('open accounts', { inserts, readAt: await session.strongTimestamp() })
 }
 
-async function transfer(session: Session): Promise<void> {
+export async function transfer(session: Session): Promise<void> {
   const { random } = session
   const [from, to] = random.shuffle(Array.from({ length: accountCount }, (_, id) => id))
   const readAt = await session.strongTimestamp()
@@ -59,7 +57,7 @@ async function transfer(session: Session): Promise<void> {
 }
 
 /** Names are unique over all shards. */
-async function rename(session: Session): Promise<void> {
+export async function rename(session: Session): Promise<void> {
   const { random } = session
   const readAt = await session.strongTimestamp()
   const ids = [random.below(keyCount), random.below(keyCount)]
@@ -83,7 +81,7 @@ async function rename(session: Session): Promise<void> {
 }
 
 /** Children refer to parents. */
-async function family(session: Session): Promise<void> {
+export async function family(session: Session): Promise<void> {
   const { random } = session
   const readAt = await session.strongTimestamp()
   const parent = random.below(keyCount / 2)
@@ -118,7 +116,7 @@ async function family(session: Session): Promise<void> {
 }
 
 /** Rows that go to the log before their transaction commits, as COPY's do. */
-async function copyIn(session: Session): Promise<void> {
+export async function copyIn(session: Session): Promise<void> {
   const { random, model } = session
   const first = random.below(1000) * 100
   const byShard = new Map<number, (Row & { readonly tableId: number })[]>()
@@ -150,13 +148,7 @@ async function copyIn(session: Session): Promise<void> {
   if (ending.kind === 'aborted') for (const stage of staged) await stage.abort().catch(() => {})
 }
 
-async function truncate(session: Session): Promise<void> {
-  const readAt = await session.strongTimestamp()
-  const inserts = [{ tableId: notesId, id: 0, value: session.random.below(1000) }]
-  await session.commit('truncate', { truncates: [notesId], inserts, readAt })
-}
-
-async function note(session: Session): Promise<void> {
+export async function note(session: Session): Promise<void> {
   const { random } = session
   const readAt = await session.strongTimestamp()
   const ids = Array.from({ length: 1 + random.below(4) }, () => 1_000_000 + random.below(60))
@@ -169,112 +161,27 @@ async function note(session: Session): Promise<void> {
   await session.commit('note', { deletes: found, inserts, readAt })
 }
 
-/** Everything at one timestamp, and again: the same. */
-async function look(session: Session): Promise<void> {
+/** Rows that expire, in a table that is dropped now and then; some transactions write to a lasting table, too. */
+export async function draft(session: Session): Promise<void> {
+  const { random, catalog, streaming } = session
+  const tableId = catalog.draftsId
+  // Created by another proxy, perhaps.
+  streaming.noteTable(session.schemaOf(tableId))
   const readAt = await session.strongTimestamp()
-  const tables = await session.snapshot(allTables, readAt)
-  checkSnapshot(session, tables, readAt)
-  if (!session.random.chance(0.4)) return
-  await session.process.runtime.sleep(session.random.below(60))
-  const again = await session.snapshot(allTables, readAt)
-  checkSnapshot(session, again, readAt)
-  session.world.count('snapshot read again')
-}
-
-const allTables = [accountsId, namesId, parentsId, childrenId, notesId]
-
-export function checkSnapshot(
-  session: Session,
-  tables: ReadonlyMap<number, readonly SeenRow[]>,
-  readAt: Timestamp,
-): void {
-  const { world } = session
-  const rowsOf = (tableId: number): readonly SeenRow[] => tables.get(tableId) ?? []
-  for (const [tableId, rows] of tables) {
-    checkUnique(
-      session,
-      tableId,
-      'id',
-      rows.map(({ id }) => id),
-      readAt,
-    )
-    checkUnique(
-      session,
-      tableId,
-      'row id',
-      rows.map(({ rowId }) => rowId),
-      readAt,
-    )
-  }
-  checkUnique(
-    session,
-    namesId,
-    'name',
-    rowsOf(namesId).map(({ value }) => value),
-    readAt,
-  )
-  const parents = new Set(rowsOf(parentsId).map(({ id }) => id))
-  for (const { id, value } of rowsOf(childrenId)) {
-    if (!parents.has(value))
-      world.violate('FK-1', `${session.name} at ${readAt}: child ${id} has no parent ${value}`)
-  }
-  const accounts = rowsOf(accountsId)
-  const total = accounts.reduce((sum, { value }) => sum + value, 0)
-  if (accounts.length > 0 && (total !== bankTotal || accounts.length !== accountCount)) {
-    world.violate(
-      'BANK-1',
-      `${session.name} at ${readAt}: ${accounts.length} accounts with ${total} in all, not ${bankTotal}`,
-    )
-  }
-}
-
-function checkUnique(
-  session: Session,
-  tableId: number,
-  what: string,
-  values: readonly number[],
-  readAt: Timestamp,
-): void {
-  if (new Set(values).size === values.length) return
-  const twice = values.find((value, i) => values.indexOf(value) !== i)
-  session.world.violate(
-    what === 'row id' ? 'SEG-2' : 'KEY-1',
-    `${session.name} at ${readAt}: ${what} ${twice} is twice in table ${tableId}`,
-  )
-}
-
-/** The nearest rows are those of a plain loop over all rows at the same timestamp. */
-async function search(session: Session): Promise<void> {
-  const { random } = session
-  const tableId = random.pick([accountsId, notesId])
-  const readAt = await session.strongTimestamp()
-  const at = Float32Array.of(random.below(100), random.below(100))
-  const k = 1 + random.below(6)
-  const [tables, found] = await Promise.all([
-    session.snapshot([tableId], readAt),
-    session.nearest(tableId, at, k, readAt),
-  ])
-  const rows = tables.get(tableId) ?? []
-  const expected = nearestOf(rows, at, k)
-  session.world.count('search checked')
-  const distances = (tags: readonly number[]): string =>
-    tags
-      .map((tag) => {
-        const row = rows.find((candidate) => candidate.tag === tag)
-        return row === undefined ? `not there (tag ${tag})` : distanceOf(row, at).toFixed(3)
-      })
-      .join(' ')
-  const [wanted, got] = [distances(expected), distances(found.map(({ tag }) => tag))]
-  if (wanted !== got) {
-    session.world.violate(
-      'TOPK-1',
-      `${session.name} at ${readAt}: nearest in ${tableId} are ${wanted}, not ${got}`,
-    )
-  }
+  const ids = Array.from({ length: 1 + random.below(3) }, () => random.below(40))
+  const found = await session.find(tableId, ids, readAt)
+  const inserts = [...new Set(ids)].map((id) => ({
+    tableId,
+    id,
+    value: timeAt(readAt, random.below(draftsTimeToLiveMs * 2) - draftsTimeToLiveMs),
+  }))
+  if (random.chance(0.4))
+    inserts.push({ tableId: notesId, id: 2_000_000 + random.below(60), value: random.below(1000) })
+  await session.commit('draft', { deletes: found, inserts, readAt })
 }
 
 /** Adds a column; rows that were there before read as its default. */
-async function addColumn(session: Session): Promise<void> {
+export async function addColumn(session: Session): Promise<void> {
   const before = session.schemaOf(notesId)
   if (before.columns.some(({ attnum }) => attnum === attnumOf.added)) {
     await readAdded(session)
@@ -333,7 +240,7 @@ async function readAdded(session: Session): Promise<void> {
   }
 }
 
-async function maintain(session: Session): Promise<void> {
+export async function maintain(session: Session): Promise<void> {
   const { random, streaming, world } = session
   const kind = random.choose({ flush: 3, checkpoint: 2, compact: 2 })
   const tableId = random.pick([accountsId, notesId, namesId])
@@ -341,32 +248,4 @@ async function maintain(session: Session): Promise<void> {
   if (kind === 'compact') await streaming.compact(tableId, backgroundContext)
   else await streaming.flush(kind === 'flush' ? tableId : undefined, backgroundContext)
   world.count(kind)
-}
-
-export const operations = {
-  transfer,
-  rename,
-  family,
-  copyIn,
-  truncate,
-  note,
-  look,
-  search,
-  addColumn,
-  maintain,
-} as const satisfies Record<string, (session: Session) => Promise<void>>
-
-/** @returns false when it could not be done now */
-export async function perform(session: Session, operation: OperationName): Promise<boolean> {
-  try {
-    await operations[operation](session)
-    session.world.count(`did ${operation}`)
-    return true
-  } catch (error) {
-    if (session.world.violation !== undefined) return false
-    if (!isPassing(error)) throw error
-    session.world.count('operation failed')
-    session.say(`${operation} failed: ${String(error)}`)
-    return false
-  }
 }

@@ -30,7 +30,7 @@ export class Channel {
   /** Rows that a commit under way deletes. */
   readonly pendingDeletes = new Map<number, PendingCommit>()
   pendingTruncate: PendingCommit | undefined
-  /** Prepared transactions that change it and are not decided. */
+  /** Transactions that change it, prepared or on their way to be, and are not decided. */
   readonly undecided = new Set<UndecidedTransaction>()
   /** Raised whenever the set of sealed segments changes: what was looked up there must be looked up again. */
   sealedGeneration = 0
@@ -49,6 +49,12 @@ export class Channel {
 
   get view(): View {
     return this.#view
+  }
+
+  /** Whom a truncation waits for. */
+  firstUndecided(): UndecidedTransaction | undefined {
+    const [first] = this.undecided
+    return first
   }
 
   /** Begins a read of the view as it is now; every acquire is followed by one release. */

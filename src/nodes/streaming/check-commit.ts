@@ -53,8 +53,7 @@ function checkTruncate(
 ): CommitVerdict | undefined {
   if (channel.pendingTruncate !== undefined) return { kind: 'wait', on: channel.pendingTruncate }
   if (!truncate) return undefined
-  const [undecided] = channel.undecided
-  const on = undecided ?? state.transactions.holderIn(channel.tableId)
+  const on = channel.firstUndecided() ?? state.transactions.holderIn(channel.tableId)
   return on === undefined ? undefined : { kind: 'wait', on }
 }
 
