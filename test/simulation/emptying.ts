@@ -55,10 +55,11 @@ async function replaceDrafts(session: Session): Promise<void> {
       await streaming.dropTable(after.tableId)
       throw error
     }
+    await session.meet()
     catalog.tables.set(after.tableId, after)
     catalog.draftsId = after.tableId
     catalog.tables.delete(before.tableId)
-    await session.meet()
+    catalog.dropped.set(before.tableId, before)
     session.say(`drops ${before.tableId}, ${after.tableId} has its name`)
     await streaming.dropTable(before.tableId)
     world.count('table dropped')

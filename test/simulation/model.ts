@@ -6,6 +6,8 @@
  * that seeing it says which transaction it is of. A timestamp that is not known is kept as bounds: seen at T, so at or before T;
  * not seen at T, so after T.
  */
+import type { Timestamp } from '#base/timestamp.js'
+import type { Random } from './random.js'
 import { isExpired, type Row } from './tables.js'
 import type { World } from './world.js'
 
@@ -42,6 +44,9 @@ export interface Snapshot {
   readonly tables: ReadonlyMap<number, readonly SeenRow[]>
 }
 
+/** Clocks of nodes say what lies within the retention (settings.ts), and differ. */
+const pastMsMax = 1000
+
 type Verdict = 'in' | 'out'
 
 export class Model {
@@ -53,6 +58,8 @@ export class Model {
   /** Newest timestamp that anybody was given and anything was read at or committed at. */
   newestKnown = 0
   #nextTag = 1
+  /** At which something was read not long ago. */
+  readonly #pastReads: { readonly readAt: Timestamp; readonly atMs: number }[] = []
 
   constructor(world: World) {
     this.#world = world
@@ -140,6 +147,17 @@ export class Model {
   /** A timestamp was given out. */
   noteTimestamp(at: number): void {
     if (at > this.newestKnown) this.newestKnown = at
+  }
+
+  notePastRead(readAt: Timestamp): void {
+    this.#pastReads.push({ readAt, atMs: this.#world.nowMs })
+  }
+
+  /** One that every node still must be able to read at. */
+  pastRead(random: Random): Timestamp | undefined {
+    const { nowMs } = this.#world
+    while ((this.#pastReads[0]?.atMs ?? nowMs) < nowMs - pastMsMax) this.#pastReads.shift()
+    return this.#pastReads.length === 0 ? undefined : random.pick(this.#pastReads).readAt
   }
 
   /** Judges a snapshot, and learns from it about transactions without an answer. */

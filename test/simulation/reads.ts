@@ -1,25 +1,44 @@
 /** Reads: all rows at one timestamp, searches; judged by the model and by what always holds. */
 import type { Timestamp } from '#base/timestamp.js'
+import type { FilterNode } from '#engine/plan/filter.js'
 import type { SeenRow } from './model.js'
 import { distanceOf, nearestOf, type Session } from './session.js'
-import { accountsId, childrenId, namesId, notesId, parentsId } from './tables.js'
+import {
+  accountsId,
+  attnumOf,
+  childrenId,
+  draftsTimeToLiveMs,
+  namesId,
+  notesId,
+  parentsId,
+  timeAt,
+} from './tables.js'
 import { accountCount, bankTotal } from './workload.js'
 
-/** Everything at one timestamp, and again: the same. */
+/** Everything at one timestamp, and again, perhaps much later: the same. */
 export async function look(session: Session): Promise<void> {
-  const readAt = await session.strongTimestamp()
-  const tableIds = allTables(session)
+  const { random, world } = session
+  const past = random.chance(0.3) ? session.model.pastRead(random) : undefined
+  const readAt = past ?? (await session.strongTimestamp())
+  const tableIds = past === undefined ? allTables(session) : lastingTables
   const tables = await session.snapshot(tableIds, readAt)
   checkSnapshot(session, tables, readAt)
-  if (!session.random.chance(0.4)) return
-  await session.process.runtime.sleep(session.random.below(60))
+  if (past !== undefined) {
+    world.count('snapshot of the past')
+    return
+  }
+  session.model.notePastRead(readAt)
+  if (!random.chance(0.4)) return
+  await session.process.runtime.sleep(random.below(60))
   const again = await session.snapshot(tableIds, readAt)
   checkSnapshot(session, again, readAt)
-  session.world.count('snapshot read again')
+  world.count('snapshot read again')
 }
 
+const lastingTables = [accountsId, namesId, parentsId, childrenId, notesId]
+
 function allTables({ catalog }: Session): readonly number[] {
-  return [accountsId, namesId, parentsId, childrenId, notesId, catalog.draftsId]
+  return [...lastingTables, catalog.draftsId]
 }
 
 export function checkSnapshot(
@@ -84,20 +103,25 @@ function checkUnique(
   )
 }
 
-/** The nearest rows are those of a plain loop over all rows at the same timestamp. */
+/** The nearest rows, all or some, are those of a plain loop over all rows at the same timestamp; counts and sums are, too. */
 export async function search(session: Session): Promise<void> {
-  const { random } = session
-  const tableId = random.pick([accountsId, notesId])
+  const { random, world } = session
+  const tableId = random.pick([accountsId, notesId, session.catalog.draftsId])
   const readAt = await session.strongTimestamp()
   const at = Float32Array.of(random.below(100), random.below(100))
   const k = 1 + random.below(6)
-  const [tables, found] = await Promise.all([
+  const below = random.chance(0.5) ? undefined : someValue(session, tableId, readAt)
+  const filter = below === undefined ? undefined : valueBelow(below)
+  const [tables, found, total] = await Promise.all([
     session.snapshot([tableId], readAt),
-    session.nearest(tableId, at, k, readAt),
+    session.nearest({ tableId, at, k, readAt, filter }),
+    session.total({ tableId, readAt, filter }),
   ])
-  const rows = tables.get(tableId) ?? []
+  const all = tables.get(tableId) ?? []
+  const rows = below === undefined ? all : all.filter(({ value }) => value < below)
   const expected = nearestOf(rows, at, k)
-  session.world.count('search checked')
+  world.count('search checked')
+  if (filter !== undefined) world.count('filtered search checked')
   const distances = (tags: readonly number[]): string =>
     tags
       .map((tag) => {
@@ -105,11 +129,35 @@ export async function search(session: Session): Promise<void> {
         return row === undefined ? `not there (tag ${tag})` : distanceOf(row, at).toFixed(3)
       })
       .join(' ')
+  const condition = below === undefined ? '' : ` with values below ${below}`
   const [wanted, got] = [distances(expected), distances(found.map(({ tag }) => tag))]
   if (wanted !== got) {
-    session.world.violate(
+    world.violate(
       'TOPK-1',
-      `${session.name} at ${readAt}: nearest in ${tableId} are ${wanted}, not ${got}`,
+      `${session.name} at ${readAt}: nearest in ${tableId}${condition} are ${wanted}, not ${got}`,
     )
   }
+  const sum = rows.reduce((before, { value }) => before + BigInt(value), 0n)
+  if (total.count !== rows.length || total.sum !== sum) {
+    world.violate(
+      'VIEW-1',
+      `${session.name} at ${readAt}: ${rows.length} rows in ${tableId}${condition} with ${sum} in all, counted were ${total.count} with ${total.sum}`,
+    )
+  }
+}
+
+function valueBelow(value: number): FilterNode {
+  return {
+    op: 'compare',
+    attnum: attnumOf.value,
+    comparison: '<',
+    as: 'native',
+    value: BigInt(value),
+  }
+}
+
+function someValue({ random, catalog }: Session, tableId: number, readAt: Timestamp): number {
+  if (tableId === catalog.draftsId)
+    return timeAt(readAt, random.below(draftsTimeToLiveMs * 2) - draftsTimeToLiveMs)
+  return random.below(tableId === accountsId ? 200 : 1000)
 }

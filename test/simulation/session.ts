@@ -5,6 +5,7 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import { encodeKey, shardOf } from '#engine/columnar/key.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
+import type { FilterNode } from '#engine/plan/filter.js'
 import type { ScanFragment } from '#engine/plan/fragment.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ChannelWrite, KeyReference, StagedRows } from '#nodes/streaming/contract.js'
@@ -50,6 +51,8 @@ export interface Catalog {
   newestTableId: number
   /** By table: as the newest DDL has it. */
   readonly tables: Map<number, TableSchema>
+  /** Whoever has not heard of it goes on with them. */
+  readonly dropped: Map<number, TableSchema>
   readonly logChannelOf: (tableId: number, shard: number) => string
   /** Whoever changes tables, or tells nodes about them: one process at a time, as the DDL lock has it. */
   holder: SimProcess | undefined
@@ -66,6 +69,22 @@ export interface SessionOptions {
   /** Waited for when everything is read and a commit is about to be asked for. */
   readonly beforeCommit?: (() => Promise<void>) | undefined
 }
+
+interface Condition {
+  readonly tableId: number
+  readonly readAt: Timestamp
+  readonly filter: FilterNode | undefined
+}
+
+interface Nearest extends Condition {
+  readonly at: Float32Array
+  readonly k: number
+}
+
+const countAndSum = [
+  { kind: 'countStar', attnum: 0, as: 'native' },
+  { kind: 'sum', attnum: attnumOf.value, as: 'native' },
+] as const
 
 const context = backgroundContext
 
@@ -95,9 +114,9 @@ export class Session {
   }
 
   schemaOf(tableId: number): TableSchema {
-    const schema = this.catalog.tables.get(tableId)
-    if (schema === undefined)
-      throw new DatabaseError(SqlState.undefinedTable, `table ${tableId} was dropped`)
+    const { tables, dropped } = this.catalog
+    const schema = tables.get(tableId) ?? dropped.get(tableId)
+    if (schema === undefined) throw new Error(`no table ${tableId}`)
     return schema
   }
 
@@ -202,12 +221,8 @@ export class Session {
   }
 
   /** The k nearest of the table, over all shards. */
-  async nearest(
-    tableId: number,
-    at: Float32Array,
-    k: number,
-    readAt: Timestamp,
-  ): Promise<readonly SeenRow[]> {
+  async nearest(wanted: Nearest): Promise<readonly SeenRow[]> {
+    const { tableId, readAt, at, k, filter } = wanted
     const { shardCount } = this.schemaOf(tableId)
     const parts = await Promise.all(
       Array.from({ length: shardCount }, (_, shard) =>
@@ -223,6 +238,7 @@ export class Session {
             efSearch: 40,
             mode: this.random.chance(0.5) ? 'auto' : 'exact',
             output: valueColumns,
+            filter,
           },
           context,
         ),
@@ -238,6 +254,30 @@ export class Session {
       )
       .sort((a, b) => a.distance - b.distance || a.rowId - b.rowId)
       .slice(0, k)
+  }
+
+  /** Rows and the sum of their values, over all shards. */
+  async total({
+    tableId,
+    readAt,
+    filter,
+  }: Condition): Promise<{ readonly count: number; readonly sum: bigint }> {
+    const { shardCount } = this.schemaOf(tableId)
+    const parts = await Promise.all(
+      Array.from({ length: shardCount }, (_, shard) =>
+        this.streaming.aggregate(
+          { tableId, shard, readAt, filter, aggregates: countAndSum },
+          context,
+        ),
+      ),
+    )
+    return {
+      count: parts.reduce((before, { values }) => before + (values[0]?.count ?? 0), 0),
+      sum: parts.reduce(
+        (before, { values }) => before + BigInt(values[1]?.value?.toString() ?? 0),
+        0n,
+      ),
+    }
   }
 
   /** Waits for others who are to commit, too. */
@@ -366,6 +406,8 @@ const passingStates: readonly string[] = [
   // Written in the form of before a column was added.
   SqlState.featureNotSupported,
   SqlState.undefinedTable,
+  SqlState.snapshotTooOld,
+  SqlState.outOfMemory,
 ]
 
 export function nearestOf(

@@ -86,6 +86,7 @@ class Run {
     const tables = tablesOf(settings.shardCount)
     this.#catalog = {
       tables: new Map(tables.map((schema) => [schema.tableId, schema])),
+      dropped: new Map(),
       draftsId: draftsIdFirst,
       newestTableId: draftsIdFirst,
       holder: undefined,

@@ -8,8 +8,7 @@ import type { Travels } from './network.js'
 
 export const streamingTravels: Travels<StreamingNode> = {
   serviceTime: { known: timestampZero },
-  // Not ordered against a newer form of the table: see settings of the catalog lock in session.ts.
-  putTable: 'once',
+  putTable: 'repeatable',
   dropTable: 'repeatable',
   term: 'repeatable',
   commit: 'once',

@@ -242,10 +242,11 @@ async function readAdded(session: Session): Promise<void> {
 
 export async function maintain(session: Session): Promise<void> {
   const { random, streaming, world } = session
-  const kind = random.choose({ flush: 3, checkpoint: 2, compact: 2 })
-  const tableId = random.pick([accountsId, notesId, namesId])
+  const kind = random.choose({ flush: 6, checkpoint: 4, compact: 3, 'compact now': 1 })
+  const tableId = random.pick([accountsId, notesId, namesId, session.catalog.draftsId])
   session.say(`${kind} ${tableId}`)
   if (kind === 'compact') await streaming.compact(tableId, backgroundContext)
+  else if (kind === 'compact now') await streaming.compact(tableId, backgroundContext, 'now')
   else await streaming.flush(kind === 'flush' ? tableId : undefined, backgroundContext)
   world.count(kind)
 }
