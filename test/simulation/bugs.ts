@@ -191,6 +191,8 @@ export const bugs = {
   'finish-denied': {
     invariantName: 'TXN-1',
     says: 'a participant is told that a committed transaction was aborted',
+    // Of a transaction that only deletes or truncates there.
+    alsoShowsAs: 'VIEW-1',
     streaming: (node, random) => ({
       ...node,
       finish: (id, committedAt) => node.finish(id, random.chance(0.2) ? undefined : committedAt),

@@ -3,6 +3,7 @@ import { encodeKey } from '#engine/columnar/key.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { checkAbsent } from '#nodes/streaming/check-absent.js'
 import { checkInserts, type Removed } from '#nodes/streaming/check-inserts.js'
+import { checkKnownKeys } from '#nodes/streaming/check-known-keys.js'
 import { checkReference } from '#nodes/streaming/check-reference.js'
 import { checkSuspects } from '#nodes/streaming/check-suspects.js'
 import type { CommitPlan, PlannedWrite } from '#nodes/streaming/commit-plan.js'
@@ -22,6 +23,8 @@ export function checkCommit(state: StreamingState, plan: CommitPlan): CommitVerd
     const verdict = checkTruncate(state, write) ?? checkDeletes(state, plan, write)
     if (verdict !== undefined) return verdict
   }
+  const unaware = checkKnownKeys(state, plan)
+  if (unaware !== undefined) return { kind: 'error', error: unaware }
   for (const write of plan.writes) {
     const verdict = checkInserts(state, write.check, { removedFrom, ownStages })
     if (verdict.kind !== 'free') return verdict

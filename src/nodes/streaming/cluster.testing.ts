@@ -19,7 +19,14 @@ import {
 } from '#nodes/streaming/contract.js'
 import type { StreamingLimits } from '#nodes/streaming/limits.js'
 import { type LocalStreamingNode, openStreamingNode } from '#nodes/streaming/node.js'
-import { context, type Doc, docAt, noRows, tableId } from '#nodes/streaming/streaming.testing.js'
+import {
+  context,
+  type Doc,
+  docAt,
+  nameKeyOid,
+  noRows,
+  tableId,
+} from '#nodes/streaming/streaming.testing.js'
 import { type FaultSource, noFaults } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 import { MemoryObjects, MemoryObjectsDisk } from '#storage/objects/memory/memory-objects.js'
@@ -196,6 +203,7 @@ export function request(
       truncate: false,
       deletes: noRows,
       inserts: [],
+      keysElsewhere: [nameKeyOid],
       ...write,
     })),
     staged: [],

@@ -24,6 +24,7 @@ export interface PlannedWrite {
   readonly truncate: boolean
   readonly deletes: Float64Array
   readonly inserts: readonly ColumnBatch[]
+  readonly keysElsewhere: readonly number[]
   readonly check: InsertCheck
 }
 
@@ -56,7 +57,8 @@ export function planCommit(state: StreamingState, request: CommitRequest): Commi
     const { schema } = table
     const inserts = write.inserts.filter((batch) => batch.rowCount > 0)
     const check = prepareInserts(table, channel, inserts)
-    return { channel, schema, truncate: write.truncate, deletes: write.deletes, inserts, check }
+    const { truncate, deletes, keysElsewhere = [] } = write
+    return { channel, schema, truncate, deletes, inserts, keysElsewhere, check }
   })
   const absent = (request.absentKeys ?? []).map((keys) => planAbsent(state, keys))
   checkTwins(writes, absent)
@@ -127,6 +129,7 @@ function mergeWrites(writes: readonly ChannelWrite[]): readonly ChannelWrite[] {
       truncate: before.truncate || write.truncate,
       deletes: Float64Array.from([...before.deletes, ...write.deletes]).sort(),
       inserts: [...before.inserts, ...write.inserts],
+      keysElsewhere: before.keysElsewhere ?? write.keysElsewhere,
     })
   }
   return [...merged.values()]

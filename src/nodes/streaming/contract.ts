@@ -34,6 +34,11 @@ export interface ChannelWrite {
   readonly deletes: Float64Array
   /** All columns of the schema, in its order; several batches. Assertion: unique keys are absent, else 23505. */
   readonly inserts: readonly ColumnBatch[]
+  /**
+   * Indexes of the unique keys whose rows may lie in any shard, as the proxy knows the table: of these it has the other log
+   * channels assert what is inserted. Where there is another one by now the rows are refused with 40001.
+   */
+  readonly keysElsewhere?: readonly number[] | undefined
 }
 
 /** DDL that commits together with data: opaque bytes for the log, handed back to the coordinator at recovery. */

@@ -40,13 +40,16 @@ export function cutCommit(layout: Layout, request: CommitRequest): readonly Part
     }
     return part
   }
-  for (const write of request.writes)
-    partOf(layout.logChannelOf(write.tableId, write.shard)).writes.push(write)
+  for (const write of request.writes) {
+    const { tableId, shard, inserts } = write
+    const keysElsewhere = inserts.length === 0 ? undefined : spanningKeys(layout, tableId)
+    partOf(layout.logChannelOf(tableId, shard)).writes.push({ ...write, keysElsewhere })
+  }
   for (const staged of request.staged)
     partOf(layout.logChannelOf(staged.tableId, staged.shard)).staged.push(staged)
   for (const reference of request.references)
     partOf(holderOf(layout, reference)).references.push(reference)
-  for (const { logChannel, absent } of keysElsewhere(layout, request.writes))
+  for (const { logChannel, absent } of absentElsewhere(layout, request.writes))
     partOf(logChannel).absentKeys.push(absent)
   if (parts.size === 0) partOf(layout.names[0] ?? '')
 
@@ -80,8 +83,14 @@ function hashedShard(layout: Layout, { tableId, indexOid, key }: KeyReference): 
   return routeKeys(schema, index, [key])[0]
 }
 
+function spanningKeys(layout: Layout, tableId: number): readonly number[] {
+  const schema = layout.table(tableId)
+  if (schema === undefined) return []
+  return schema.keys.filter((key) => spansShards(schema, key)).map(({ indexOid }) => indexOid)
+}
+
 /** A unique key whose rows may lie in any shard must be absent on the table's other log channels, too. */
-function keysElsewhere(
+function absentElsewhere(
   layout: Layout,
   writes: readonly ChannelWrite[],
 ): readonly { readonly logChannel: string; readonly absent: AbsentKeys }[] {

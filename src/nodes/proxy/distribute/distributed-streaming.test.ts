@@ -11,6 +11,7 @@ import {
 } from '#nodes/proxy/distribute/distributed-streaming.js'
 import { scanShards } from '#nodes/proxy/distribute/fan-out.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
+import { verifyKeys } from '#nodes/proxy/distribute/verify-keys.js'
 import { Cluster } from '#nodes/streaming/cluster.testing.js'
 import { type ChannelWrite, logChannelOf, type StreamingNode } from '#nodes/streaming/contract.js'
 import {
@@ -285,3 +286,110 @@ function int8(value: number): Uint8Array {
   view.setBigInt64(0, BigInt(value))
   return new Uint8Array(view.buffer)
 }
+
+describe('a unique key that comes to a table with rows', () => {
+  const plain = (id: number) => ({ ...table, tableId: id, version: 1, keys: docs.keys })
+  const keyed = (id: number) => ({ ...table, tableId: id, version: 2 })
+  const noRowIds = new Float64Array()
+
+  /** Through another proxy, which knows the table without the key. */
+  function another(id: number): DistributedStreaming {
+    const proxy = openDistributedStreaming({
+      nodes: new Map(cluster.logChannels.map((name) => [name, cluster.node(name)])),
+      logChannelOf: (of, shard) => logChannelOf(of, shard, logChannelCount),
+      oracle: cluster.coordinator,
+      runtime,
+    })
+    proxy.noteTable(plain(id))
+    return proxy
+  }
+
+  async function insert(proxy: DistributedStreaming, id: number, rows: readonly Doc[]) {
+    const writes = writesOf(rows).map((write) => ({ ...write, tableId: id }))
+    await proxy.commit({ writes, staged: [], references: [], readAt: 0 as Timestamp }, context)
+  }
+
+  async function create(id: number): Promise<void> {
+    await streaming.putTable(keyed(id))
+    const added = keyed(id).keys.filter(({ indexOid }) => indexOid === nameKeyOid)
+    await verifyKeys(streaming, keyed(id), added, noRowIds, context)
+  }
+
+  async function names(id: number): Promise<(string | null)[]> {
+    const readAt = await streaming.strongTimestamp()
+    const found: (string | null)[] = []
+    const scan = scanShards(streaming, { tableId: id, readAt, output: [1, 2] }, shards, context)
+    for await (const { rowIds, batch } of scan)
+      rowIds.forEach((_, row) => {
+        found.push(docAt(batch, row).name)
+      })
+    return found
+  }
+
+  test('is refused when rows on different log channels break it', async () => {
+    await streaming.putTable(plain(17_000))
+    await insert(streaming, 17_000, [...many(1, 20), { id: 21, name: 'n7' }])
+    await expect(create(17_000)).rejects.toMatchObject({
+      sqlState: '23505',
+      message: 'could not create unique index "docs_name_key"',
+    })
+  })
+
+  test('takes NULLs for different', async () => {
+    await streaming.putTable(plain(17_001))
+    await insert(streaming, 17_001, [{ id: 1, name: null }, ...many(2, 4), { id: 7, name: null }])
+    await create(17_001)
+  })
+
+  test('refuses rows of a proxy that has not heard of it', async () => {
+    await streaming.putTable(plain(17_002))
+    const late = another(17_002)
+    await insert(late, 17_002, many(1, 4))
+    await create(17_002)
+    await expect(insert(late, 17_002, many(10, 1))).rejects.toMatchObject({ sqlState: '40001' })
+    late.noteTable(keyed(17_002))
+    await insert(late, 17_002, many(10, 1))
+    await expect(insert(late, 17_002, [{ id: 11, name: 'n3' }])).rejects.toMatchObject({
+      sqlState: '23505',
+    })
+  })
+
+  test('and rows that break it never both come to be', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.nat({ max: 60 }), { minLength: 4, maxLength: 4 }),
+        async (delays) => {
+          tableCount += 1
+          const id = 18_000 + tableCount
+          await streaming.putTable(plain(id))
+          const late = another(id)
+          const inserting = delays.map(async (delay, i) => {
+            for (let turn = 0; turn < delay; turn += 1) await Promise.resolve()
+            if (delay % 3 === 0) await runtime.sleep(0)
+            const rows = Array.from({ length: 3 }, (_, j) => ({
+              id: i * 10 + j,
+              name: `n${i % 2}${j}`,
+            }))
+            await insert(late, id, rows)
+          })
+          const created = await create(id).then(
+            () => 'created',
+            (error: unknown) => (error instanceof DatabaseError ? error.sqlState : String(error)),
+          )
+          const outcomes = await Promise.allSettled(inserting)
+          for (const outcome of outcomes) {
+            if (outcome.status === 'rejected')
+              expect(outcome.reason).toMatchObject({ sqlState: '40001' })
+          }
+          const found = await names(id)
+          if (created === 'created') expect(new Set(found).size).toBe(found.length)
+          else expect(created).toBe('23505')
+          await late.stop()
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+})
+
+let tableCount = 0

@@ -11,6 +11,7 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import { rowIdsOfShard } from '#engine/columnar/row-id.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
+import { verifyKeys } from '#nodes/proxy/distribute/verify-keys.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
@@ -61,6 +62,7 @@ async function commitChanges(
   const changed = changedTables(before, after)
   try {
     await putTables(changed, after, environment)
+    await verifyNewKeys(transaction, changed, before, environment, context)
     return await commitForms(transaction, before, after, environment, context)
   } catch (error) {
     if (hasCertainlyFailed(error)) await takeBack(changed, before, after, environment)
@@ -139,6 +141,26 @@ async function putTables(
   if (tables.length === 0) return
   const version = await nextFormVersion(after.version, coordinator)
   for (const table of tables) await streaming.putTable(toTableSchema(table, version))
+}
+
+/** Rows that came while storage took the forms over, on another node or through another proxy. @throws 23505 */
+async function verifyNewKeys(
+  transaction: Transaction,
+  changed: readonly TableInfo[],
+  before: CatalogSnapshot,
+  { streaming }: ProxyEnvironment,
+  context: Context,
+): Promise<void> {
+  for (const table of changed) {
+    const old = before.tables.get(table.oid)
+    const overlay = transaction.overlays.get(table.oid)
+    // All rows come with this transaction: its commit asserts their keys.
+    if (old === undefined || overlay?.truncated === true) continue
+    const known = new Set(old.keys.map(({ indexOid }) => indexOid))
+    const schema = toTableSchema(table, 0)
+    const added = schema.keys.filter(({ indexOid }) => !known.has(indexOid))
+    await verifyKeys(streaming, schema, added, overlay?.deletes() ?? new Float64Array(), context)
+  }
 }
 
 /** The transaction has failed: storage gets the forms of before again, and forgets tables that were new. */
