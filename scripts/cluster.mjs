@@ -1,26 +1,34 @@
 /**
- * A cluster on this machine's loopback: etcd and Kafka (scripts/services.mjs), objects in a shared directory, and two proxies, two
- * coordinators, two streaming nodes, two query nodes and a data node, each a process.
+ * A cluster on this machine's loopback: etcd, Kafka and MinIO (scripts/services.mjs), and two proxies, two coordinators, two
+ * streaming nodes, two query nodes and a data node, each a process.
  *
  *   node scripts/cluster.mjs start [NAME …]    services, then what is not running, until every node says that it is ready
  *   node scripts/cluster.mjs stop [NAME …]     nodes in order; without names the services, too
  *   node scripts/cluster.mjs kill NAME …       kill -9
  *   node scripts/cluster.mjs status
  *
- * Data and logs lie in ELANUS_CLUSTER (build/cluster); ports are RPC 7401 and up, PostgreSQL 5501 and 5502. Settings of
- * `elanus start` after `--` go to every node, e.g. `start -- --log-level warn`.
+ *   start --log objects          the log lies over object storage: no Kafka
+ *   start --objects directory    a directory that all share: no MinIO
+ *
+ * What it was started with first holds until its data is removed. Data and logs lie in ELANUS_CLUSTER (build/cluster); ports are
+ * RPC 7401 and up, PostgreSQL 5501 and 5502. Settings of `elanus start` after `--` go to every node, e.g. `start -- --log-level warn`.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { addresses, start as startService, stop as stopService } from './services.mjs'
+import { parseArgs } from 'node:util'
+import {
+  addresses,
+  s3Environment,
+  start as startService,
+  stop as stopService,
+} from './services.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const data = process.env.ELANUS_CLUSTER ?? join(root, 'build', 'cluster')
 const rpcPort = Number(process.env.ELANUS_CLUSTER_PORT ?? 7401)
 const pgPort = Number(process.env.ELANUS_CLUSTER_PG_PORT ?? 5501)
-const services = ['etcd', 'kafka']
 const readyMs = 90_000
 
 /** In the order in which they are started; stopped in reverse. */
@@ -35,11 +43,35 @@ const nodes = kinds
     pgPort: kind === 'proxy' ? pgPort + number - 1 : undefined,
   }))
 
-function argumentsOf(node, extra) {
+const logs = { kafka: `kafka://${addresses.kafka}/elanus`, objects: 'objects://log' }
+const objectStores = { s3: addresses.objects, directory: `directory://${join(data, 'objects')}` }
+
+/** The data of a cluster is where it was put: a later start takes what the first one chose. */
+function chooseStores(given) {
+  const path = join(data, 'stores.json')
+  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
+  const chosen = { log: 'kafka', objects: 's3', ...before, ...given }
+  if (logs[chosen.log] === undefined) throw new Error('--log: kafka or objects')
+  if (objectStores[chosen.objects] === undefined) throw new Error('--objects: s3 or directory')
+  if (before !== undefined && (before.log !== chosen.log || before.objects !== chosen.objects)) {
+    throw new Error(
+      `the cluster's data lies in log ${before.log}, objects ${before.objects}: stop it, remove ${data} and the services' data first`,
+    )
+  }
+  writeFileSync(path, JSON.stringify(chosen))
+  return chosen
+}
+
+function servicesOf({ log, objects }) {
+  const wanted = { etcd: true, kafka: log === 'kafka', minio: objects === 's3' }
+  return Object.keys(wanted).filter((name) => wanted[name])
+}
+
+function argumentsOf(node, stores, extra) {
   const shared = [
-    ...['--wal', `kafka://${addresses.kafka}/elanus`],
+    ...['--wal', logs[stores.log]],
     ...['--meta', `etcd://${addresses.etcd}/elanus`],
-    ...['--objects', `directory://${join(data, 'objects')}`],
+    ...['--objects', objectStores[stores.objects]],
     ...['--log-channels', '2', '--evaluators', '1', '--memory', '1GB', '--threads', '1'],
   ]
   const own = ['--node', node.kind, '--rpc-port', node.rpcPort, '--data', join(data, node.name)]
@@ -65,14 +97,15 @@ function isZombie(pid) {
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-function startNode(node, extra) {
+function startNode(node, stores, extra) {
   const path = join(data, `${node.name}.log`)
   rmSync(path, { force: true })
   const log = openSync(path, 'a')
   const program = join(root, 'dist', 'cli', 'main.js')
-  const child = spawn(process.execPath, [program, ...argumentsOf(node, extra)], {
+  const child = spawn(process.execPath, [program, ...argumentsOf(node, stores, extra)], {
     detached: true,
     stdio: ['ignore', log, log],
+    env: { ...s3Environment, ...process.env },
   })
   child.unref()
   writeFileSync(join(data, `${node.name}.pid`), String(child.pid))
@@ -83,12 +116,13 @@ function isReady({ name }) {
   return existsSync(path) && readFileSync(path, 'utf8').includes('Elanus is ready')
 }
 
-async function start(wanted, extra) {
+async function start(wanted, given, extra) {
   if (!existsSync(join(root, 'dist', 'cli', 'main.js'))) throw new Error('first: npm run build')
   mkdirSync(join(data, 'objects'), { recursive: true })
-  for (const name of services) await startService(name)
+  const stores = chooseStores(given)
+  for (const name of servicesOf(stores)) await startService(name)
   const fresh = wanted.filter((node) => pidOf(node) === undefined)
-  for (const node of fresh) startNode(node, extra)
+  for (const node of fresh) startNode(node, stores, extra)
   const deadlineMs = Date.now() + readyMs
   for (const node of fresh) {
     while (!isReady(node)) {
@@ -101,7 +135,7 @@ async function start(wanted, extra) {
   }
 }
 
-async function end(node, signal) {
+async function endNode(node, signal) {
   const pid = pidOf(node)
   if (pid === undefined) return
   process.kill(pid, signal)
@@ -122,21 +156,29 @@ function status() {
 }
 
 async function main(args) {
-  const at = args.indexOf('--')
-  const extra = at < 0 ? [] : args.slice(at + 1)
-  const [verb = 'status', ...names] = at < 0 ? args : args.slice(0, at)
+  const { values, positionals, tokens } = parseArgs({
+    args,
+    options: { log: { type: 'string' }, objects: { type: 'string' } },
+    allowPositionals: true,
+    tokens: true,
+  })
+  const end = tokens.find(({ kind }) => kind === 'option-terminator')
+  const extra = end === undefined ? [] : args.slice(end.index + 1)
+  const [verb = 'status', ...names] = positionals.slice(0, positionals.length - extra.length)
   const wanted = names.map((name) => {
     const node = nodes.find((candidate) => candidate.name === name)
     if (node === undefined) throw new Error(`no such node: ${name}`)
     return node
   })
-  if (verb === 'start') await start(wanted.length > 0 ? wanted : nodes, extra)
+  if (verb === 'start') await start(wanted.length > 0 ? wanted : nodes, values, extra)
   else if (verb === 'stop') {
     for (const node of (wanted.length > 0 ? wanted : nodes).slice().reverse())
-      await end(node, 'SIGTERM')
-    if (wanted.length === 0) for (const name of services.slice().reverse()) await stopService(name)
+      await endNode(node, 'SIGTERM')
+    if (wanted.length === 0) {
+      for (const name of ['minio', 'kafka', 'etcd']) await stopService(name)
+    }
   } else if (verb === 'kill') {
-    for (const node of wanted) await end(node, 'SIGKILL')
+    for (const node of wanted) await endNode(node, 'SIGKILL')
   } else if (verb === 'status') status()
   else throw new Error(`start, stop, kill or status, not ${verb}`)
 }

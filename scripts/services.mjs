@@ -18,7 +18,8 @@ const programs = join(root, 'build', 'services')
 const data = process.env.ELANUS_SERVICES ?? join(programs, 'data')
 const basePort = Number(process.env.ELANUS_SERVICES_PORT ?? 23790)
 const kafkaVersion = '4.1.0'
-const minioVersion = 'latest'
+/** The last release of the module; its code says when: 2026-02-12. */
+const minioVersion = 'v0.0.0-20260212201848-7aac2a2c5b7c'
 /** Known to everybody: these servers listen on loopback and hold test data. */
 const minioUser = 'elanus'
 const minioPassword = 'elanus-test'
@@ -36,6 +37,13 @@ export const addresses = {
   etcd: `127.0.0.1:${ports.etcd}`,
   kafka: `127.0.0.1:${ports.kafka}`,
   s3: `http://${minioUser}:${minioPassword}@127.0.0.1:${ports.minio}/${bucket}`,
+  /** As `elanus start --objects` takes it; the keys come from the environment. */
+  objects: `s3://${bucket}/elanus?endpoint=http://127.0.0.1:${ports.minio}`,
+}
+
+export const s3Environment = {
+  AWS_ACCESS_KEY_ID: minioUser,
+  AWS_SECRET_ACCESS_KEY: minioPassword,
 }
 
 const services = {
@@ -117,7 +125,7 @@ const services = {
     install() {
       if (existsSync(join(programs, 'minio', 'minio'))) return
       mkdirSync(join(programs, 'minio'), { recursive: true })
-      console.log('building MinIO: some minutes, once')
+      console.log('building MinIO from its Go module: several minutes, once')
       run(
         'go',
         ['install', '-trimpath', '-ldflags', '-s -w', `github.com/minio/minio@${minioVersion}`],

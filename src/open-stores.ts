@@ -87,15 +87,26 @@ async function openObjects(
   const { openS3Objects } = await import('#storage/objects/s3/s3-objects.js')
   const { openCachedObjects } = await import('#storage/objects/cache/cached-objects.js')
   const remote = await openS3Objects({
-    endpoint: options.get('endpoint') ?? undefined,
+    endpoint: checkEndpoint(options.get('endpoint')),
     region: options.get('region') ?? 'us-east-1',
     bucket,
     prefix: path,
     credentials: undefined,
-    cacheDirectory: join(data, 'cache', 's3'),
+    runtime,
   })
   const directory = join(data, 'cache', 'copies')
   return await openCachedObjects({ objects: remote, directory, bytesMax: cache, runtime })
+}
+
+/** @throws ConfigError */
+function checkEndpoint(given: string | null): string | undefined {
+  if (given === null) return undefined
+  const url = URL.canParse(given) ? new URL(given) : undefined
+  const isPlain = url?.username === '' && url.password === '' && /^https?:$/.test(url.protocol)
+  if (isPlain) return url.origin
+  throw new ConfigError(
+    '--objects: endpoint is http://HOST:PORT or https://HOST:PORT; keys do not belong there',
+  )
 }
 
 interface ParsedStore {

@@ -13,6 +13,11 @@ export function checkObjectName(name: string): void {
   }
 }
 
+/** Whether a list of this prefix can have anything: all parts but the last are whole. */
+export function mayBeginNames(prefix: string): boolean {
+  return prefix.split('/').slice(0, -1).every(isPart)
+}
+
 function isPart(part: string): boolean {
   if (part === '' || part.startsWith('.')) return false
   if (part.includes('\0') || part.includes('\\')) return false

@@ -35,3 +35,6 @@ export interface ObjectStore {
   delete(name: string): Promise<void>
   close(): Promise<void>
 }
+
+/** A store that has no files of its own: a cache of copies gives local paths (cached-objects.ts). */
+export type RemoteObjects = Omit<ObjectStore, 'localPath'>

@@ -22,7 +22,7 @@ import type { Runtime } from '#base/runtime.js'
 import { makeDirectory, writeAll } from '#storage/durable-files.js'
 import { ioError } from '#storage/io-error.js'
 import { checkObjectName } from '#storage/objects/object-name.js'
-import type { ObjectStore } from '#storage/objects/objects.js'
+import type { ObjectStore, RemoteObjects } from '#storage/objects/objects.js'
 
 /** What is fetched, read and written at a time. */
 const pieceBytes = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ const pieceBytes = 8 * 1024 * 1024
 const keptMs = 10_000
 
 export interface CachedObjectsOptions {
-  readonly objects: ObjectStore
+  readonly objects: RemoteObjects
   readonly directory: string
   readonly bytesMax: number
   readonly runtime: Pick<Runtime, 'nowMs' | 'monotonicMs'>
@@ -94,7 +94,7 @@ async function findCopies(directory: string): Promise<Map<string, Copy>> {
 }
 
 class LocalCopies implements CachedObjects {
-  readonly #objects: ObjectStore
+  readonly #objects: RemoteObjects
   readonly #directory: string
   readonly #temporary: string
   readonly #bytesMax: number

@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errnoOf, ioError } from '#storage/io-error.js'
+import { mayBeginNames } from '#storage/objects/object-name.js'
 
 /** Files below `root` as objects, in byte order of the whole name: so 'a.b' comes before what is in the folder 'a'. */
 export async function* listObjectFiles(
@@ -8,7 +9,7 @@ export async function* listObjectFiles(
   prefix: string,
 ): AsyncIterable<{ readonly name: string; readonly size: number }> {
   const folder = prefix.slice(0, prefix.lastIndexOf('/') + 1)
-  if (folder.split('/').some((part) => part.startsWith('.'))) return
+  if (!mayBeginNames(prefix)) return
   yield* listFolder(root, folder, prefix)
 }
 

@@ -1,32 +1,33 @@
 /**
- * Objects in S3, or any store that speaks it. A name is `<prefix>/<name>` as a key.
+ * Objects in S3, or any store that speaks it. A name is `<prefix>/<name>` as a key. It has no local paths: a cache of copies is
+ * opened over it (cached-objects.ts).
  *
- * put is atomic and durable by S3's own promise; `ifAbsent` is If-None-Match: *. The client repeats what failed or was not
- * answered; what still fails is indeterminate unless the store said that it did not do it (a 4xx).
- * Local paths: objects are copied to a cache directory when they are first asked for; a copy is complete or has another name.
+ * put is atomic and durable by S3's own promise; `ifAbsent` is If-None-Match: *. What failed or was not answered is repeated
+ * (s3-attempts.ts). A repeated request may meet what it has done itself before: every object carries the identifier of the put
+ * that made it in its metadata (`elanus-put`), so that it is told from another's.
+ * What is bigger than a part goes in parts; the object is there when the last request is done. Parts of an upload that was broken
+ * off by a crash are seen by nobody and cost space: a lifecycle rule of the bucket removes them (AbortIncompleteMultipartUpload).
  */
-import { randomUUID } from 'node:crypto'
-import { createReadStream, createWriteStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { open } from 'node:fs/promises'
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
+  HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import { Gate } from '#base/async/gate.js'
 import { StoreError } from '#base/errors.js'
-import { checkObjectName } from '#storage/objects/object-name.js'
-import type { ObjectStore } from '#storage/objects/objects.js'
+import type { Runtime } from '#base/runtime.js'
+import { ioError } from '#storage/io-error.js'
+import { checkObjectName, mayBeginNames } from '#storage/objects/object-name.js'
+import type { RemoteObjects } from '#storage/objects/objects.js'
+import { nameOf, repeat, statusOf } from '#storage/objects/s3/s3-attempts.js'
 
 export interface S3Options {
   /** undefined: AWS, by region. */
@@ -39,219 +40,255 @@ export interface S3Options {
   readonly credentials:
     | { readonly accessKeyId: string; readonly secretAccessKey: string }
     | undefined
-  readonly cacheDirectory: string
+  readonly runtime: Pick<Runtime, 'sleep' | 'random' | 'monotonicMs' | 'randomBytes'>
+  /** Silence on a connection after which the request is repeated. */
+  readonly idleMs?: number
 }
 
-/** S3's smallest part is 5 MiB and a key has at most 10,000: files up to 640 GB. */
-const partBytes = 64 * 1024 * 1024
-const attemptsMax = 5
-const requestTimeoutMs = 30_000
-const connectionTimeoutMs = 5000
+/** S3's smallest part is 5 MiB, and an object has 10,000 at most: from 160 GB on parts are bigger. */
+const partBytesMin = 16 * 1024 * 1024
+const partCountMax = 10_000
+/** Of one object at a time: bounds memory. */
+const partsUnderWayMax = 3
+const idleMsDefault = 20_000
+const connectionTimeoutMs = 3000
 
-export async function openS3Objects(options: S3Options): Promise<ObjectStore> {
-  const { endpoint, region, credentials } = options
+/** @throws StoreError when the bucket cannot be read: unreachable, refused, not there */
+export async function openS3Objects(options: S3Options): Promise<RemoteObjects> {
+  const { endpoint, region, credentials, bucket } = options
   const client = new S3Client({
     region,
-    maxAttempts: attemptsMax,
-    requestHandler: { requestTimeout: requestTimeoutMs, connectionTimeout: connectionTimeoutMs },
+    maxAttempts: 1,
+    requestHandler: {
+      socketTimeout: options.idleMs ?? idleMsDefault,
+      connectionTimeout: connectionTimeoutMs,
+    },
     // Stores other than AWS often have no virtual hosts, and not all know the newer checksums.
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
   })
-  const cacheDirectory = resolve(options.cacheDirectory)
-  await rm(join(cacheDirectory, temporaryName), { recursive: true, force: true })
-  await mkdir(join(cacheDirectory, temporaryName), { recursive: true, mode: 0o700 })
-  return new S3Objects(client, options.bucket, options.prefix, cacheDirectory)
+  const objects = new S3Objects(client, options)
+  try {
+    await objects.check(`open bucket "${bucket}" at ${endpoint ?? `AWS, ${region}`}`)
+  } catch (error) {
+    client.destroy()
+    throw error
+  }
+  return objects
 }
 
-const temporaryName = '.tmp'
-
-class S3Objects implements ObjectStore {
+class S3Objects implements RemoteObjects {
   readonly #client: S3Client
   readonly #bucket: string
   readonly #prefix: string
-  readonly #cache: string
+  readonly #runtime: S3Options['runtime']
   readonly #gate = new Gate()
-  readonly #downloads = new Map<string, Promise<string | undefined>>()
+  readonly #closing = new AbortController()
 
-  constructor(client: S3Client, bucket: string, prefix: string, cache: string) {
+  constructor(client: S3Client, { bucket, prefix, runtime }: S3Options) {
     this.#client = client
     this.#bucket = bucket
     this.#prefix = prefix === '' ? '' : `${prefix}/`
-    this.#cache = cache
+    this.#runtime = runtime
+  }
+
+  async check(what: string): Promise<void> {
+    const first = { Bucket: this.#bucket, Prefix: this.#prefix, MaxKeys: 1 }
+    await this.#read(what, () => this.#client.send(new ListObjectsV2Command(first)))
   }
 
   put(name: string, bytes: Uint8Array, options: { readonly ifAbsent?: boolean } = {}) {
-    // Copied: the client may send it again later.
+    // Copied: it may be sent again later.
     const body = Buffer.from(bytes)
     return this.#inside(async (): Promise<'stored' | 'exists'> => {
       const target = this.#target(name)
-      const condition = options.ifAbsent === true ? { IfNoneMatch: '*' } : {}
-      for (;;) {
-        try {
-          await this.#client.send(new PutObjectCommand({ ...target, Body: body, ...condition }))
-          await this.#forget(name)
-          return 'stored'
-        } catch (error) {
-          if (options.ifAbsent === true && statusOf(error) === 412) return 'exists'
-          // Another conditional write of the key was under way: S3 says to try again.
-          if (options.ifAbsent === true && statusOf(error) === 409) continue
-          throw failure('write', name, error)
-        }
-      }
+      if (options.ifAbsent === true) return await this.#putIfAbsent(name, target, body)
+      const read = async (at: number, length: number) => body.subarray(at, at + length)
+      await this.#putAll(name, target, body.byteLength, read)
+      return 'stored'
     })
   }
 
   putFile(name: string, path: string): Promise<void> {
     return this.#inside(async () => {
       const target = this.#target(name)
+      const unreadable = (error: unknown) =>
+        ioError('determinate', `could not read file "${path}"`, error)
+      const file = await open(path).catch((error: unknown) => Promise.reject(unreadable(error)))
       try {
-        const { size } = await stat(path)
-        if (size <= partBytes) {
-          await this.#client.send(
-            new PutObjectCommand({
-              ...target,
-              Body: createReadStream(path),
-              ContentLength: size,
-            }),
-          )
-        } else {
-          await this.#putParts(target, path, size)
+        const { size } = await file.stat()
+        const read = async (at: number, length: number) => {
+          const body = Buffer.allocUnsafe(length)
+          try {
+            const { bytesRead } = await file.read(body, 0, length, at)
+            if (bytesRead === length) return body
+          } catch (error) {
+            throw unreadable(error)
+          }
+          throw new StoreError('determinate', `file "${path}" changes while it is stored`)
         }
-        await this.#forget(name)
-      } catch (error) {
-        throw failure('write', name, error)
+        await this.#putAll(name, target, size, read)
+      } finally {
+        await file.close()
       }
     })
   }
 
-  async #putParts(target: S3Target, path: string, size: number): Promise<void> {
-    const { UploadId } = await this.#client.send(new CreateMultipartUploadCommand(target))
-    const upload = { ...target, UploadId }
-    const file = await open(path)
-    try {
-      const parts: { ETag: string | undefined; PartNumber: number }[] = []
-      for (let at = 0; at < size; at += partBytes) {
-        const body = Buffer.allocUnsafe(Math.min(partBytes, size - at))
-        await file.read(body, 0, body.byteLength, at)
-        const PartNumber = parts.length + 1
-        const { ETag } = await this.#client.send(
-          new UploadPartCommand({ ...upload, PartNumber, Body: body }),
+  async #putIfAbsent(name: string, target: Target, body: Buffer): Promise<'stored' | 'exists'> {
+    const putId = this.#putId()
+    return await this.#write(name, async (mayBeDone) => {
+      try {
+        await this.#client.send(
+          new PutObjectCommand({
+            ...target,
+            Body: body,
+            IfNoneMatch: '*',
+            Metadata: { [putIdKey]: putId },
+          }),
         )
-        parts.push({ ETag, PartNumber })
+        return 'stored'
+      } catch (error) {
+        if (statusOf(error) !== 412) throw error
+        return mayBeDone && (await this.#isMadeBy(target, putId)) ? 'stored' : 'exists'
       }
-      await this.#client.send(
-        new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: parts } }),
-      )
+    })
+  }
+
+  async #putAll(name: string, target: Target, size: number, read: ReadBody): Promise<void> {
+    if (size > partBytesMin) return await this.#putParts(name, target, size, read)
+    const body = await read(0, size)
+    await this.#write(name, () =>
+      this.#client.send(new PutObjectCommand({ ...target, Body: body })),
+    )
+  }
+
+  async #putParts(name: string, target: Target, size: number, read: ReadBody): Promise<void> {
+    const putId = this.#putId()
+    const begin = new CreateMultipartUploadCommand({ ...target, Metadata: { [putIdKey]: putId } })
+    const { UploadId } = await this.#write(name, () => this.#client.send(begin))
+    const upload = { ...target, UploadId }
+    try {
+      const MultipartUpload = { Parts: await this.#sendParts(name, upload, size, read) }
+      await this.#write(name, async (mayBeDone) => {
+        try {
+          await this.#client.send(
+            new CompleteMultipartUploadCommand({ ...upload, MultipartUpload }),
+          )
+        } catch (error) {
+          const isGone = mayBeDone && nameOf(error) === 'NoSuchUpload'
+          if (!isGone || !(await this.#isMadeBy(target, putId))) throw error
+        }
+      })
     } catch (error) {
       await this.#client.send(new AbortMultipartUploadCommand(upload)).catch(() => {})
       throw error
-    } finally {
-      await file.close()
+    }
+  }
+
+  async #sendParts(name: string, upload: Upload, size: number, read: ReadBody): Promise<Part[]> {
+    const partBytes = Math.max(partBytesMin, Math.ceil(size / partCountMax))
+    const parts: Part[] = []
+    let begun = 0
+    const send = async () => {
+      while (begun * partBytes < size) {
+        const at = begun * partBytes
+        begun += 1
+        const PartNumber = begun
+        const Body = await read(at, Math.min(partBytes, size - at))
+        const part = new UploadPartCommand({ ...upload, PartNumber, Body })
+        try {
+          const { ETag } = await this.#write(name, () => this.#client.send(part))
+          parts[PartNumber - 1] = { ETag, PartNumber }
+        } catch (error) {
+          // The others need not begin any more.
+          begun = Number.POSITIVE_INFINITY
+          // A part alone is not seen by anybody.
+          throw error instanceof StoreError ? new StoreError('determinate', error.message) : error
+        }
+      }
+    }
+    const settled = await Promise.allSettled(Array.from({ length: partsUnderWayMax }, send))
+    const failed = settled.find((result) => result.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+    return parts
+  }
+
+  async #isMadeBy(target: Target, putId: string): Promise<boolean> {
+    try {
+      const { Metadata } = await this.#client.send(new HeadObjectCommand(target))
+      return Metadata?.[putIdKey] === putId
+    } catch (error) {
+      // Deleted since: it was another's, ours is deleted by nobody who does not know of it.
+      if (isAbsent(error)) return false
+      throw error
     }
   }
 
   get(name: string): Promise<Uint8Array | undefined> {
-    return this.#inside(async () => {
-      const target = this.#target(name)
-      try {
-        const { Body } = await this.#client.send(new GetObjectCommand(target))
-        return await Body?.transformToByteArray()
-      } catch (error) {
-        if (isAbsent(error)) return undefined
-        throw failure('read', name, error)
-      }
-    })
+    return this.#inside(async () => await this.#getBytes(name, {}))
   }
 
   getRange(name: string, offset: number, length: number): Promise<Uint8Array | undefined> {
     return this.#inside(async () => {
-      const target = this.#target(name)
       // Nothing is no range in HTTP: of one byte, none is given.
       const last = offset + Math.max(length, 1) - 1
+      const bytes = await this.#getBytes(name, { Range: `bytes=${offset}-${last}` })
+      return bytes?.subarray(0, length)
+    })
+  }
+
+  async #getBytes(name: string, range: { readonly Range?: string }) {
+    const target = { ...this.#target(name), ...range }
+    return await this.#read(`read object "${name}"`, async () => {
       try {
-        const { Body } = await this.#client.send(
-          new GetObjectCommand({ ...target, Range: `bytes=${offset}-${last}` }),
-        )
-        const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array()
-        return bytes.subarray(0, length)
+        const { Body } = await this.#client.send(new GetObjectCommand(target))
+        return (await Body?.transformToByteArray()) ?? new Uint8Array()
       } catch (error) {
         if (isAbsent(error)) return undefined
         if (statusOf(error) === 416) return new Uint8Array()
-        throw failure('read', name, error)
+        throw error
       }
     })
-  }
-
-  localPath(name: string): Promise<string | undefined> {
-    return this.#inside(async () => {
-      const target = this.#target(name)
-      const path = this.#cachePath(name)
-      if (await isFile(path)) return path
-      let download = this.#downloads.get(name)
-      if (download === undefined) {
-        download = this.#download(name, target, path).finally(() => this.#downloads.delete(name))
-        this.#downloads.set(name, download)
-      }
-      return await download
-    })
-  }
-
-  async #download(name: string, target: S3Target, path: string): Promise<string | undefined> {
-    const temporary = join(this.#cache, temporaryName, randomUUID())
-    try {
-      const { Body } = await this.#client.send(new GetObjectCommand(target))
-      if (!(Body instanceof Readable)) throw new Error('the answer has no body')
-      await pipeline(Body, createWriteStream(temporary))
-      await mkdir(dirname(path), { recursive: true })
-      await rename(temporary, path)
-      return path
-    } catch (error) {
-      await rm(temporary, { force: true })
-      if (isAbsent(error)) return undefined
-      throw failure('read', name, error)
-    }
   }
 
   /** Names in byte order: S3 lists keys in the order of their UTF-8 bytes. */
   async *list(prefix: string): AsyncIterable<{ readonly name: string; readonly size: number }> {
     let token: string | undefined
     do {
-      const page = await this.#inside(async () => {
-        try {
-          return await this.#client.send(
-            new ListObjectsV2Command({
-              Bucket: this.#bucket,
-              Prefix: `${this.#prefix}${prefix}`,
-              ContinuationToken: token,
-            }),
-          )
-        } catch (error) {
-          throw failure('list', prefix, error)
-        }
+      const request = new ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: `${this.#prefix}${prefix}`,
+        ContinuationToken: token,
       })
-      for (const { Key, Size } of page.Contents ?? []) {
+      const page = await this.#inside(async () => {
+        if (!mayBeginNames(prefix)) return undefined
+        return await this.#read(`list objects "${prefix}"`, () => this.#client.send(request))
+      })
+      for (const { Key, Size } of page?.Contents ?? []) {
         if (Key !== undefined) yield { name: Key.slice(this.#prefix.length), size: Size ?? 0 }
       }
-      token = page.NextContinuationToken
+      token = page?.NextContinuationToken
     } while (token !== undefined)
   }
 
   delete(name: string): Promise<void> {
     return this.#inside(async () => {
       const target = this.#target(name)
-      try {
-        await this.#client.send(new DeleteObjectCommand(target))
-        await this.#forget(name)
-      } catch (error) {
-        if (!isAbsent(error)) throw failure('delete', name, error)
-      }
+      const what = `delete object "${name}"`
+      await this.#repeat(what, false, async () => {
+        try {
+          await this.#client.send(new DeleteObjectCommand(target))
+        } catch (error) {
+          if (!isAbsent(error)) throw error
+        }
+      })
     })
   }
 
   async close(): Promise<void> {
+    this.#closing.abort()
     await this.#gate.close()
     this.#client.destroy()
   }
@@ -265,51 +302,47 @@ class S3Objects implements ObjectStore {
     }
   }
 
-  #target(name: string): S3Target {
+  #write<T>(name: string, attempt: (mayBeDone: boolean) => Promise<T>): Promise<T> {
+    return this.#repeat(`write object "${name}"`, false, attempt)
+  }
+
+  #read<T>(what: string, attempt: () => Promise<T>): Promise<T> {
+    return this.#repeat(what, true, attempt)
+  }
+
+  #repeat<T>(what: string, isRead: boolean, attempt: (mayBeDone: boolean) => Promise<T>) {
+    const closing = this.#closing.signal
+    return repeat({ runtime: this.#runtime, closing, what, isRead }, attempt)
+  }
+
+  #target(name: string): Target {
     checkObjectName(name)
     return { Bucket: this.#bucket, Key: `${this.#prefix}${name}` }
   }
 
-  /** Names of parts may be those of folders of the cache: files end in a character that no name of a folder has. */
-  #cachePath(name: string): string {
-    return join(this.#cache, `${name}\\`)
-  }
-
-  async #forget(name: string): Promise<void> {
-    await rm(this.#cachePath(name), { force: true }).catch(() => {})
+  #putId(): string {
+    return Buffer.from(this.#runtime.randomBytes(16)).toString('hex')
   }
 }
 
-interface S3Target {
+const putIdKey = 'elanus-put'
+
+interface Target {
   readonly Bucket: string
   readonly Key: string
 }
 
-async function isFile(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isFile()
-  } catch {
-    return false
-  }
+interface Upload extends Target {
+  readonly UploadId: string | undefined
 }
 
-function statusOf(error: unknown): number | undefined {
-  return error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined
+interface Part {
+  readonly ETag: string | undefined
+  readonly PartNumber: number
 }
+
+type ReadBody = (at: number, length: number) => Promise<Buffer>
 
 function isAbsent(error: unknown): boolean {
-  return (
-    error instanceof S3ServiceException && (error.name === 'NoSuchKey' || error.name === 'NotFound')
-  )
-}
-
-function failure(verb: string, name: string, error: unknown): StoreError {
-  const status = statusOf(error)
-  const refused = status !== undefined && status >= 400 && status < 500
-  const reason = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return new StoreError(
-    refused || verb === 'read' || verb === 'list' ? 'determinate' : 'indeterminate',
-    `could not ${verb} object "${name}": ${reason}`,
-    error,
-  )
+  return statusOf(error) === 404 && (nameOf(error) === 'NoSuchKey' || nameOf(error) === 'NotFound')
 }

@@ -10,7 +10,7 @@
 import { invariant, StoreError } from '#base/errors.js'
 import { logAppendRecordCountMax } from '#base/limits.js'
 import type { Runtime } from '#base/runtime.js'
-import type { ObjectStore } from '#storage/objects/objects.js'
+import type { RemoteObjects } from '#storage/objects/objects.js'
 import {
   decodeLogObject,
   encodeLogObject,
@@ -32,18 +32,18 @@ interface NumberedObject {
 }
 
 /** The object store is closed by whoever opened it, after this. */
-export function openObjectWal(objects: ObjectStore, prefix: string, runtime: Runtime): Wal {
+export function openObjectWal(objects: RemoteObjects, prefix: string, runtime: Runtime): Wal {
   return new ObjectWal(objects, prefix, runtime)
 }
 
 class ObjectWal implements Wal {
-  readonly #objects: ObjectStore
+  readonly #objects: RemoteObjects
   readonly #prefix: string
   readonly #runtime: Runtime
   readonly #writers = new Set<ObjectWriter>()
   #closed = false
 
-  constructor(objects: ObjectStore, prefix: string, runtime: Runtime) {
+  constructor(objects: RemoteObjects, prefix: string, runtime: Runtime) {
     this.#objects = objects
     this.#prefix = prefix
     this.#runtime = runtime

@@ -2,12 +2,12 @@
 import { StoreError } from '#base/errors.js'
 import { logAppendRecordCountMax, logGroupBytesMax } from '#base/limits.js'
 import type { Runtime } from '#base/runtime.js'
-import type { ObjectStore } from '#storage/objects/objects.js'
+import type { RemoteObjects } from '#storage/objects/objects.js'
 import { decodeLogObject, encodeLogObject, putIdBytes } from '#storage/wal/objects/log-object.js'
 import type { LogPosition, WalWriter } from '#storage/wal/wal.js'
 
 interface ObjectWriterOptions {
-  readonly objects: ObjectStore
+  readonly objects: RemoteObjects
   readonly runtime: Runtime
   readonly term: number
   /** Number of its next object. */
