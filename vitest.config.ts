@@ -7,6 +7,8 @@ export default defineConfig({
     // Forks: the native add-on and the embedded PostgreSQL want a process of their own.
     pool: 'forks',
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },
+    // They share that one server, and each empties it (test/shared-server.ts).
+    fileParallelism: process.env['ELANUS_TEST_SERVER'] === undefined,
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     // A bound against hanging, not a measure: machines are shared.
     testTimeout: 180_000,

@@ -1,6 +1,7 @@
 /**
  * A real server process of the build in dist/, for the suites under test/: on a free port of 127.0.0.1, with a data
- * directory of its own unless one is given, ready when the promise resolves.
+ * directory of its own unless one is given, ready when the promise resolves. With ELANUS_TEST_SERVER=HOST:PORT the server that
+ * runs there, emptied (shared-server.ts).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { emptyDatabase, sharedServers } from './shared-server.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const main = join(root, 'dist/cli/main.js')
@@ -29,10 +31,12 @@ export interface TestServer {
   readonly port: number
   readonly user: string
   readonly database: string
+  /** '' of a shared server. */
   readonly data: string
   /** postgresql://… */
   readonly url: string
-  readonly process: ChildProcess
+  /** undefined of a shared server. */
+  readonly process: ChildProcess | undefined
   /** What the process has written so far: both streams. */
   output(): string
   /** SIGTERM and the end of the process; removes a temporary data directory. A second call does nothing. */
@@ -43,6 +47,7 @@ export interface TestServer {
 
 /** @throws Error with the output of the process when it ends, or is silent for a minute, before it is ready */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
+  if (sharedServers.length > 0) return await takeSharedServer(options)
   if (!existsSync(main)) throw new Error('there is no dist/: run `npm run build` first')
   const temporary =
     options.data === undefined ? await mkdtemp(join(tmpdir(), 'elanus-test-')) : undefined
@@ -104,6 +109,30 @@ export async function startServer(options: ServerOptions = {}): Promise<TestServ
       await removeTemporary()
     },
     kill: () => end('SIGKILL'),
+  }
+}
+
+/** Its settings are those it was started with: `args` are left out. */
+async function takeSharedServer(options: ServerOptions): Promise<TestServer> {
+  const [address] = sharedServers
+  if (address === undefined || options.data !== undefined) {
+    throw new Error('a data directory needs a server of its own: leave out ELANUS_TEST_SERVER')
+  }
+  await emptyDatabase(address)
+  const { host, port } = address
+  return {
+    host,
+    port,
+    user: 'postgres',
+    database: 'postgres',
+    data: '',
+    url: `postgresql://postgres@${host}:${port}/postgres`,
+    process: undefined,
+    output: () => '',
+    async stop() {},
+    async kill() {
+      throw new Error('a shared server is not killed: leave out ELANUS_TEST_SERVER')
+    },
   }
 }
 

@@ -17,8 +17,9 @@ afterAll(async () => {
   await server?.stop()
 })
 
-/** Resident memory of the server process; proc(5). */
+/** Resident memory of the server process, if it is ours; proc(5). */
 function residentMegabytes(): number {
+  if (server.process === undefined) return 0
   const status = readFileSync(`/proc/${server.process.pid}/status`, 'utf8')
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1024
 }
