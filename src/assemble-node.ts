@@ -20,6 +20,12 @@ import {
 import { backgroundContext } from '#base/context.js'
 import { divideMemory } from '#base/memory-division.js'
 import { systemRuntime } from '#base/system-runtime.js'
+import {
+  type CurrentCatalog,
+  followCatalog,
+  serveProxy,
+  tellCatalog,
+} from '#cluster/current-catalog.js'
 import { takeDdlTurn } from '#cluster/ddl-turn.js'
 import { followOwners } from '#cluster/follow-owners.js'
 import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
@@ -373,6 +379,8 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     areRemote: true,
   })
   const startedMs = runtime.nowMs()
+  let membership: Membership | undefined
+  let catalog: CurrentCatalog | undefined
   const proxy = await openProxy({
     postgres,
     streaming,
@@ -381,7 +389,13 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     retentionMs: config.retention,
     createUnknownUsers: config.auth === 'trust',
     onStatement: operations.onStatement,
-    takeDdlTurn: (context) => takeDdlTurn(stores.meta, runtime, member.address, context),
+    others: {
+      takeDdlTurn: (context) => takeDdlTurn(stores.meta, runtime, member.address, context),
+      tellCatalog: (version, context) =>
+        tellCatalog({ ...member, meta: stores.meta, runtime, onError }, version, context),
+      isCatalogCurrent: () => catalog?.isCurrent() === true,
+      refreshCatalog: async () => await catalog?.refresh(),
+    },
     facts: {
       nodes: async () =>
         (await coordinator.nodes()).map(({ kind, id, address, isDraining }) => ({
@@ -395,16 +409,22 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
       memory: async () => [],
     },
   })
-  const catalog = startWatchingKey({
+  const following = followCatalog(proxy, () => membership)
+  catalog = following
+  const watching = startWatchingKey({
     meta: stores.meta,
     runtime,
     prefix: metaKeys.ddlPrefix,
     lookMs: catalogLookMs,
-    look: () => proxy.refreshCatalog(),
+    look: () => following.refresh(),
     onError,
   })
-  const membership = await member.join('proxy', 1, () => {})
-  checkMembership(operations, 'proxy', membership)
+  const served = serveProxy(proxy)
+  member.serve('proxy', () => served)
+  const joined = await member.join('proxy', 1, () => {})
+  membership = joined
+  await following.refresh()
+  checkMembership(operations, 'proxy', joined)
   operations.check(
     'coordinator',
     async () => void (await coordinator.getSetting(logChannelsSetting)),
@@ -417,9 +437,9 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
   return {
     listeners,
     async stop() {
-      await membership.leave()
+      await joined.leave()
       await listeners.stop()
-      await catalog.stop()
+      await watching.stop()
       await proxy.stop()
       await streaming.stop()
       await owners.stop()

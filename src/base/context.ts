@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** What one piece of work carries along: passed as the last parameter. */
 export interface Context {
   /** Aborted on cancel request, statement_timeout, or disconnect. The reason is the DatabaseError to report. */
@@ -7,6 +9,8 @@ export interface Context {
 }
 
 const never = new AbortController()
+// As many as there is work in the background.
+setMaxListeners(0, never.signal)
 /** A context that is never cancelled: background work. */
 export const backgroundContext: Context = { signal: never.signal }
 

@@ -137,6 +137,8 @@ async function* receive(
   context: Context,
 ): AsyncGenerator<unknown, unknown, undefined> {
   const cancel = () => stream.cancel()
+  // Who has stopped reading, because the client is gone say, still gets the error that the cancelled stream ends with.
+  stream.on('error', () => {})
   context.signal.addEventListener('abort', cancel, { once: true })
   try {
     checkCancelled(context)

@@ -23,7 +23,7 @@ export interface MembershipOptions {
 
 export interface Membership {
   readonly life: string
-  /** The others see it: its lease was kept in time. */
+  /** The others see it, by the clock here: its lease lasts, counted from before it was kept. */
   readonly isPresent: boolean
   /** What is told of the node changes: draining, capacity. */
   update(change: Partial<Pick<ClusterNode, 'isDraining' | 'capacity'>>): Promise<void>
@@ -43,8 +43,8 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
   const leaving = new AbortController()
   let { node } = options
   let life = newLife()
+  let presentUntilMs = Number.NEGATIVE_INFINITY
   let lease = await register()
-  let keptMs = runtime.monotonicMs()
   const keeping = keep()
 
   function newLife(): string {
@@ -52,6 +52,7 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
   }
 
   async function register(): Promise<MetaLease> {
+    const sinceMs = runtime.monotonicMs()
     const granted = await meta.grantLease(leaseMs)
     try {
       const key = metaKeys.node(node.kind, node.id)
@@ -60,7 +61,10 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
         [{ key, revision: 0 }],
         [{ kind: 'put', key, value, lease: granted.id }],
       )
-      if (outcome.kind === 'done') return granted
+      if (outcome.kind === 'done') {
+        presentUntilMs = sinceMs + leaseMs
+        return granted
+      }
       throw new DatabaseError(
         SqlState.objectNotInPrerequisiteState,
         `there is a ${node.kind} node "${node.id}" already`,
@@ -78,10 +82,12 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
       await runtime.sleep(leaseMs / 3, signal).catch(() => {})
       if (signal.aborted) return
       try {
+        const sinceMs = runtime.monotonicMs()
         if (await lease.keepAlive()) {
-          keptMs = runtime.monotonicMs()
+          presentUntilMs = sinceMs + leaseMs
           continue
         }
+        presentUntilMs = Number.NEGATIVE_INFINITY
         const lost = life
         life = newLife()
         options.onLost?.(lost)
@@ -99,7 +105,7 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
       return life
     },
     get isPresent() {
-      return runtime.monotonicMs() - keptMs < leaseMs
+      return runtime.monotonicMs() < presentUntilMs
     },
     async update(change) {
       node = { ...node, ...change }
@@ -110,6 +116,7 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
     async leave() {
       leaving.abort()
       await keeping
+      presentUntilMs = Number.NEGATIVE_INFINITY
       await lease.revoke()
     },
   }

@@ -1,11 +1,23 @@
 /** The proxy: turns connections into sessions, statements into plans, plans into fragments, parts into rows. */
+import type { Context } from '#base/context.js'
 import type { OpenSession } from '#net/pgwire/session.js'
+
+/** What a proxy has to do with others of the same database. */
+export interface OtherProxies {
+  /** The turn to change the catalog; the result ends it. */
+  takeDdlTurn(context: Context): Promise<() => Promise<void>>
+  /** Resolves when no other proxy answers with an older catalog any more. */
+  tellCatalog(version: number, context: Context): Promise<void>
+  /** false: others may have changed the catalog without telling us. */
+  isCatalogCurrent(): boolean
+  refreshCatalog(): Promise<void>
+}
 
 export interface ProxyNode {
   readonly openSession: OpenSession
   /** SCRAM verifier of a role: undefined when the role has no password or does not exist. */
   passwordVerifier(user: string): Promise<string | undefined>
-  /** Takes over DDL of other proxies. */
-  refreshCatalog(): Promise<void>
+  /** Takes over DDL of other proxies: unless the catalog has this version already. */
+  refreshCatalog(version?: number): Promise<void>
   stop(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { Mutex } from '#base/async/mutex.js'
-import type { Context } from '#base/context.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { OtherProxies } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
@@ -49,6 +49,8 @@ export interface ProxyEnvironment {
   /** Held by the one transaction that has DDL pending, from its first DDL to its end. */
   readonly ddlLock: Mutex
   readonly onStatement: ((report: StatementReport) => void) | undefined
-  /** Where there are other proxies: the turn among them, taken by who holds the lock; the result ends it. */
-  readonly takeDdlTurn: ((context: Context) => Promise<() => Promise<void>>) | undefined
+  /** Held while the catalog follows other proxies, and by the transaction that has the turn among them. */
+  readonly catalogLock: Mutex
+  /** undefined: there are none. */
+  readonly others: OtherProxies | undefined
 }

@@ -5,7 +5,7 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import type { ProxyNode } from '#nodes/proxy/contract.js'
+import type { OtherProxies, ProxyNode } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ProxyEnvironment, StatementReport } from '#nodes/proxy/environment.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
@@ -39,10 +39,10 @@ export interface ProxyOptions {
   readonly retentionMs: number
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
   readonly createUnknownUsers: boolean
-  /** Where there are other proxies: the turn to change the catalog; the result ends it. */
-  readonly takeDdlTurn?: ((context: Context) => Promise<() => Promise<void>>) | undefined
   /** Told when a statement has ended. */
   readonly onStatement?: ((report: StatementReport) => void) | undefined
+  /** undefined: there are none. */
+  readonly others?: OtherProxies | undefined
   /** What elanus.nodes and elanus.memory show. */
   readonly facts?: ClusterFacts | undefined
 }
@@ -66,7 +66,8 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     catalogChanges: new CatalogChanges(),
     ddlLock: new Mutex(),
     onStatement: options.onStatement,
-    takeDdlTurn: options.takeDdlTurn,
+    catalogLock: new Mutex(),
+    others: options.others,
   }
   await inDdlTurn(environment, async () => {
     await putTables(environment)
@@ -99,17 +100,23 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
       const stored = await options.coordinator.getSetting(`password/${user}`)
       return stored === undefined ? undefined : new TextDecoder().decode(stored)
     },
-    refreshCatalog: () => environment.ddlLock.run(() => refreshCatalog(environment)),
+    refreshCatalog: (version) =>
+      environment.catalogLock.run(async () => {
+        const known = options.postgres.catalog().version
+        if (version === undefined || version > known) await refreshCatalog(environment)
+      }),
     stop: () => environment.sequences.close(),
   }
 }
 
 /** While nobody else changes the catalog, and with what others have changed. */
 async function inDdlTurn(environment: ProxyEnvironment, work: () => Promise<void>): Promise<void> {
-  const endTurn = await environment.takeDdlTurn?.(backgroundContext)
+  const endTurn = await environment.others?.takeDdlTurn(backgroundContext)
   try {
-    if (endTurn !== undefined) await refreshCatalog(environment)
-    await work()
+    await environment.catalogLock.run(async () => {
+      if (endTurn !== undefined) await refreshCatalog(environment)
+      await work()
+    })
   } finally {
     await endTurn?.()
   }

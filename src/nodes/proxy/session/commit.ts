@@ -4,7 +4,7 @@
  *  1. channels of new and changed tables are made known to the streaming node (nobody reads them yet);
  *  2. rows, staged rows and DDL go to the log in one append: TXN-1, the transaction is seen whole or not at all;
  *  3. the DDL log and the catalog take the DDL over (after a crash, from the log record);
- *  4. channels of dropped tables are forgotten, new vector indexes are built.
+ *  4. channels of dropped tables are forgotten, other proxies are told, new vector indexes are built.
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
@@ -45,6 +45,8 @@ export async function commitTransaction(
   }
   // The catalog has the index now: building it may take minutes, in which others may change the catalog, too.
   transaction.releaseDdlLock()
+  // Nobody's lock is held: those that are told may wait for their own.
+  await environment.others?.tellCatalog(postgres.catalog().version, context)
   await buildNewIndexes(before, after, environment, context, processId)
   return committedAt
 }

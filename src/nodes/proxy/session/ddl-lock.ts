@@ -22,14 +22,16 @@ export async function acquireDdlLock(
     environment.ddlLock
       .run(async () => {
         if (cancelled) return
-        const endTurn = await environment.takeDdlTurn?.(context)
+        const endTurn = await environment.others?.takeDdlTurn(context)
         context.signal.removeEventListener('abort', cancel)
         try {
-          if (endTurn !== undefined) await refreshCatalog(environment)
-          if (cancelled) return
-          await new Promise<void>((release) => {
-            transaction.atEnd.push(release)
-            resolve()
+          await environment.catalogLock.run(async () => {
+            if (endTurn !== undefined) await refreshCatalog(environment)
+            if (cancelled) return
+            await new Promise<void>((release) => {
+              transaction.atEnd.push(release)
+              resolve()
+            })
           })
         } finally {
           await endTurn?.()

@@ -292,6 +292,19 @@ export class ProxySession implements Session {
     this.#running = { sql: bound.sql, active: true, startedMs: nowMs }
     // Reads in the past: nothing can be changed there. Stays so until the transaction ends.
     if (this.#settings.get('elanus.read_time') !== '') this.#transaction.readOnly = true
+    const { others } = this.#environment
+    if (others?.isCatalogCurrent() === false) {
+      return others.refreshCatalog().then(() => this.#runNow(parsed, bound, out, context))
+    }
+    return this.#runNow(parsed, bound, out, context)
+  }
+
+  #runNow(
+    parsed: ParsedStatement,
+    bound: BoundStatement,
+    out: ResponseWriter,
+    context: StatementContext,
+  ): Promise<Result> {
     const execution = this.#execution(parsed, bound, out, context)
     return runStatement(execution).catch(async (error: unknown) => {
       if (!mayRunAgain.has(parsed.kind)) throw error
