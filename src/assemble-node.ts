@@ -12,6 +12,8 @@ import {
   growingMemory,
   listen,
   logChannelsSetting,
+  processMemory,
+  programVersion,
   type Standalone,
   type StandaloneEvents,
   sealedMemory,
@@ -19,6 +21,7 @@ import {
 } from '#assemble.js'
 import { backgroundContext } from '#base/context.js'
 import { divideMemory } from '#base/memory-division.js'
+import type { MemoryPart } from '#base/memory-parts.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import {
   type CurrentCatalog,
@@ -29,7 +32,9 @@ import {
 import { takeDdlTurn } from '#cluster/ddl-turn.js'
 import { followOwners } from '#cluster/follow-owners.js'
 import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
+import { openNotifier } from '#cluster/notify-proxies.js'
 import { type Member, openMember } from '#cluster/open-member.js'
+import { gatherFacts, serveFacts } from '#cluster/process-facts.js'
 import { startWatchingKey } from '#cluster/watch-key.js'
 import { advertised, type Config, isLoopback, type NodeKind, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
@@ -81,6 +86,8 @@ interface Assembling {
   readonly stores: Stores
   readonly member: Member
   readonly operations: Operations
+  /** What the nodes of this process take of it. */
+  readonly memory: (() => MemoryPart)[]
 }
 
 /** @throws ConfigError; StoreError; UnreachableError */
@@ -102,7 +109,15 @@ export async function assembleNode(
     onError: events.retry,
     onCall: operations.onCall,
   })
-  const assembling = { config, events, stores, member, operations }
+  const memory: (() => MemoryPart)[] = []
+  const assembling = { config, events, stores, member, operations, memory }
+  const startedMs = runtime.nowMs()
+  const facts = serveFacts(() => ({
+    startedMs,
+    version: programVersion,
+    memory: [...memory.map((part) => part()), ...processMemory()],
+  }))
+  member.serve('facts', () => facts)
   const kinds = new Set<NodeKind>(config.node)
   const opened: Opened[] = []
   let listeners: Awaited<ReturnType<typeof listen>> | undefined
@@ -215,6 +230,7 @@ async function openQueryNode({
   stores,
   member,
   operations,
+  memory,
 }: Assembling): Promise<Opened> {
   const start = () =>
     startQueryNode({
@@ -241,6 +257,7 @@ async function openQueryNode({
     show('elanus_query_segments_resident', 'Of them in memory', residentCount)
     show('elanus_query_reads_waiting', 'Reads that wait for room in memory', waitingCount)
   })
+  memory.push(() => sealedMemory(node))
   member.serve('query', (life) => (life === membership.life ? served : undefined))
   return {
     async stop() {
@@ -280,6 +297,7 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
   const logChannels = await waitForLogChannels(member, onError)
   const { growingBytes } = division(config)
   const memory = new WriteMemory({ runtime, hardBytes: growingBytes })
+  assembling.memory.push(() => growingMemory(memory))
   const owners = followOwners({
     ...{ member, meta: stores.meta, runtime, logChannels, onError },
     refreshMs: undefined,
@@ -378,7 +396,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     runtime,
     areRemote: true,
   })
-  const startedMs = runtime.nowMs()
+  const notifier = openNotifier({ ...member, runtime, onError })
   let membership: Membership | undefined
   let catalog: CurrentCatalog | undefined
   const proxy = await openProxy({
@@ -395,19 +413,9 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
         tellCatalog({ ...member, meta: stores.meta, runtime, onError }, version, context),
       isCatalogCurrent: () => catalog?.isCurrent() === true,
       refreshCatalog: async () => await catalog?.refresh(),
+      notify: (processId, channel, payload) => notifier.notify({ processId, channel, payload }),
     },
-    facts: {
-      nodes: async () =>
-        (await coordinator.nodes()).map(({ kind, id, address, isDraining }) => ({
-          name: `${kind} ${id}`,
-          kind,
-          state: isDraining ? 'draining' : 'active',
-          address,
-          startedMs,
-          version: '0.1.0',
-        })),
-      memory: async () => [],
-    },
+    facts: gatherFacts(member),
   })
   const following = followCatalog(proxy, () => membership)
   catalog = following
@@ -440,6 +448,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
       await joined.leave()
       await listeners.stop()
       await watching.stop()
+      await notifier.stop()
       await proxy.stop()
       await streaming.stop()
       await owners.stop()

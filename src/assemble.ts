@@ -13,7 +13,7 @@ import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
-import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
+import type { ClusterFacts, MemoryFact } from '#nodes/proxy/live/cluster-facts.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import type { QueryNode } from '#nodes/query/contract.js'
@@ -218,6 +218,17 @@ export function growingMemory(memory: WriteMemory): MemoryPart {
   }
 }
 
+export function processMemory(): readonly MemoryFact[] {
+  const { rss, heapUsed } = process.memoryUsage()
+  return [
+    { name: 'process', usedBytes: rss, budgetBytes: 0, events: {} },
+    { name: 'JavaScript heap', usedBytes: heapUsed, budgetBytes: 0, events: {} },
+  ]
+}
+
+/** As in package.json. */
+export const programVersion = '0.1.0'
+
 /** DDL whose commit is in the log but did not reach the coordinator's DDL log before the process ended. */
 async function settleRecoveredDdl(
   loggedCount: number,
@@ -298,15 +309,8 @@ function factsOf(config: Config, memory: () => readonly MemoryPart[]): ClusterFa
         state: 'active',
         address: kind === 'proxy' ? `${config.host}:${config.port}` : 'in process',
         startedMs,
-        version: '0.1.0',
+        version: programVersion,
       })),
-    memory: async () => {
-      const { rss, heapUsed } = process.memoryUsage()
-      return [
-        ...memory(),
-        { name: 'process', usedBytes: rss, budgetBytes: 0, events: {} },
-        { name: 'JavaScript heap', usedBytes: heapUsed, budgetBytes: 0, events: {} },
-      ]
-    },
+    memory: async () => [...memory(), ...processMemory()],
   }
 }

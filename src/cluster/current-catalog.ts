@@ -12,6 +12,7 @@ import type { Context } from '#base/context.js'
 import { UnreachableError } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Connections } from '#cluster/connections.js'
+import { receiveNotifications } from '#cluster/notify-proxies.js'
 import type { ServedContract } from '#net/rpc/rpc-server.js'
 import { listNodes, type Membership } from '#nodes/coordinator/membership.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
@@ -20,8 +21,13 @@ import type { MetaStore } from '#storage/meta/meta.js'
 const target = { contract: 'proxy', object: '' }
 const againMs = 50
 
-export function serveProxy(proxy: Pick<ProxyNode, 'refreshCatalog'>): ServedContract {
-  return { refreshCatalog: ([version]) => proxy.refreshCatalog(version as number) }
+export function serveProxy(proxy: ProxyNode): ServedContract {
+  return {
+    refreshCatalog: ([version]) => proxy.refreshCatalog(version as number),
+    notify: receiveNotifications(({ processId, channel, payload }) =>
+      proxy.notify(processId, channel, payload),
+    ),
+  }
 }
 
 export interface TellCatalogOptions {

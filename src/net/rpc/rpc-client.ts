@@ -102,8 +102,12 @@ export function openRpcClient(options: RpcClientOptions): RpcClient {
         const cancel = () => call.cancel()
         context.signal.addEventListener('abort', cancel, { once: true })
       }),
-    stream: (target, method, args, context) =>
-      receive(client.stream(requestOf(target, method, args, context)), address, context),
+    stream(target, method, args, context) {
+      const stream = client.stream(requestOf(target, method, args, context))
+      // Nobody reads it any more, or not yet: the error that it ends with is nobody's, and must not end the process.
+      stream.on('error', () => {})
+      return receive(stream, address, context)
+    },
     close: () => client.close(),
   }
 }
@@ -137,8 +141,6 @@ async function* receive(
   context: Context,
 ): AsyncGenerator<unknown, unknown, undefined> {
   const cancel = () => stream.cancel()
-  // Who has stopped reading, because the client is gone say, still gets the error that the cancelled stream ends with.
-  stream.on('error', () => {})
   context.signal.addEventListener('abort', cancel, { once: true })
   try {
     checkCancelled(context)

@@ -180,6 +180,26 @@ test('streams are read at the pace of the reader and end with it', async () => {
   await close()
 })
 
+test('a stream that is cancelled before anybody has read from it, or lost then, harms nobody', async () => {
+  const { client, close } = await serve({
+    async *count() {
+      for (let made = 0; ; made += 1) {
+        yield made
+        await new Promise((resolve) => setTimeout(resolve, 10))
+      }
+    },
+  })
+  const controller = new AbortController()
+  const context = { signal: controller.signal }
+  const early = client.stream(target, 'count', [], context)
+  controller.abort(new DatabaseError('57014', 'gone'))
+  await expect(early.next()).rejects.toMatchObject({ sqlState: '57014' })
+  void client.stream(target, 'count', [], backgroundContext)
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  await close()
+  await new Promise((resolve) => setTimeout(resolve, 100))
+})
+
 test('a call is cancelled with its context', async () => {
   let reason: unknown
   const { client, close } = await serve({

@@ -92,7 +92,6 @@ export async function joinCluster(options: MembershipOptions): Promise<Membershi
         life = newLife()
         options.onLost?.(lost)
         lease = await register()
-        keptMs = runtime.monotonicMs()
       } catch (error) {
         onError(error)
         await runtime.sleep(runtime.random() * retryMsMax, signal).catch(() => {})

@@ -11,6 +11,8 @@ export interface OtherProxies {
   /** false: others may have changed the catalog without telling us. */
   isCatalogCurrent(): boolean
   refreshCatalog(): Promise<void>
+  /** To those that LISTEN there. */
+  notify(processId: number, channel: string, payload: string): void
 }
 
 export interface ProxyNode {
@@ -19,5 +21,7 @@ export interface ProxyNode {
   passwordVerifier(user: string): Promise<string | undefined>
   /** Takes over DDL of other proxies: unless the catalog has this version already. */
   refreshCatalog(version?: number): Promise<void>
+  /** To those that LISTEN here; NOTIFY came through another proxy. */
+  notify(processId: number, channel: string, payload: string): void
   stop(): Promise<void>
 }

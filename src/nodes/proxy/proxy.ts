@@ -105,6 +105,8 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
         const known = options.postgres.catalog().version
         if (version === undefined || version > known) await refreshCatalog(environment)
       }),
+    notify: (processId, channel, payload) =>
+      environment.sessions.notify(processId, channel, payload),
     stop: () => environment.sequences.close(),
   }
 }

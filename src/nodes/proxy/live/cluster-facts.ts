@@ -5,9 +5,9 @@ export interface NodeFact {
   readonly kind: string
   readonly state: string
   readonly address: string
-  /** Unix milliseconds. */
-  readonly startedMs: number
-  readonly version: string
+  /** Unix milliseconds. undefined: it does not say. */
+  readonly startedMs: number | undefined
+  readonly version: string | undefined
 }
 
 export interface MemoryFact {

@@ -37,8 +37,8 @@ export async function nodes({ facts }: LiveSources): Promise<readonly LiveRow[]>
     text(node.kind),
     text(node.state),
     text(node.address),
-    timestamptz(node.startedMs),
-    text(node.version),
+    timestamptzOrNever(node.startedMs ?? 0),
+    node.version === undefined ? null : text(node.version),
   ])
 }
 

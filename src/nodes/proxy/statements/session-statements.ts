@@ -1,5 +1,6 @@
 /** LISTEN, NOTIFY, UNLISTEN, DISCARD. */
 import { DatabaseError, SqlState } from '#base/errors.js'
+import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { closePortal } from '#nodes/proxy/session/portal-rows.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
@@ -9,12 +10,23 @@ export function listen(execution: Execution): Result {
   return commandResult('LISTEN')
 }
 
+/** Listeners of all proxies. */
+export function notifyAll(
+  { sessions, others }: Pick<ProxyEnvironment, 'sessions' | 'others'>,
+  processId: number,
+  channel: string,
+  payload: string,
+): void {
+  sessions.notify(processId, channel, payload)
+  others?.notify(processId, channel, payload)
+}
+
 /** Delivered at commit; a rolled back transaction notifies nobody. */
 export function notify(execution: Execution): Result {
   const { parsed, transaction, environment, memory } = execution
   const channel = String(parsed.tree['conditionname'])
   const payload = String(parsed.tree['payload'] ?? '')
-  transaction.atCommit.push(() => environment.sessions.notify(memory.processId, channel, payload))
+  transaction.atCommit.push(() => notifyAll(environment, memory.processId, channel, payload))
   return commandResult('NOTIFY')
 }
 

@@ -6,6 +6,7 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import { parseNoticeResponse } from '#net/pgwire/error-response.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { notifyAll } from '#nodes/proxy/statements/session-statements.js'
 import type { EvaluationResult } from '#postgres/contract.js'
 
 const severities = [
@@ -45,7 +46,7 @@ function perform(execution: Execution, what: string, detail: string, hint: strin
   const { environment, memory, transaction } = execution
   switch (what) {
     case 'EL001':
-      transaction.atCommit.push(() => environment.sessions.notify(memory.processId, detail, hint))
+      transaction.atCommit.push(() => notifyAll(environment, memory.processId, detail, hint))
       return
     case 'EL002':
       environment.sessions.get(Number(detail))?.client.cancel()
