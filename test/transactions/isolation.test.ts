@@ -190,6 +190,27 @@ describe.each([
     expect(await values(one, 'SELECT count(*)::int FROM account')).toEqual([9])
   })
 
+  test('isolation is fixed by the first query', async () => {
+    const level = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ'
+    await one.query('BEGIN')
+    await one.query('SET TRANSACTION READ ONLY')
+    await one.query(level)
+    await one.query('SELECT 1')
+    await one.query(level)
+    expect(await sqlState(one.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED'))).toBe(
+      '25001',
+    )
+    await one.query('ROLLBACK')
+    await one.query('BEGIN READ ONLY')
+    await one.query('SELECT 1')
+    expect(await sqlState(one.query('SET TRANSACTION READ WRITE'))).toBe('25001')
+    await one.query('ROLLBACK')
+    await one.query('BEGIN')
+    await one.query('SAVEPOINT s')
+    expect(await sqlState(one.query(level))).toBe('25001')
+    await one.query('ROLLBACK')
+  })
+
   test('SERIALIZABLE says once what it is', async () => {
     const notices: (string | undefined)[] = []
     one.on('notice', (notice) => notices.push(notice.message))

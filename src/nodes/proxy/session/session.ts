@@ -33,6 +33,7 @@ import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
 import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
 import type { RunningStatement } from '#nodes/proxy/session/registry.js'
+import { retryConflicts } from '#nodes/proxy/session/retry-conflicts.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { serverParameters } from '#nodes/proxy/session/start.js'
 import { withStatementTimeout } from '#nodes/proxy/session/statement-timeout.js'
@@ -209,16 +210,29 @@ export class ProxySession implements Session {
         resultFormats: [],
       }
       const last = i === statements.length - 1
+      let isLost = false
+      const run = async (): Promise<void> => {
+        isLost = false
+        const result = await this.#run(parsed, bound, out, context)
+        if (result.fields !== undefined) out.rowDescription(result.fields)
+        const portal = startPortal(result)
+        await this.#writeRows(portal, 0, out)
+        if (last && this.#transaction.kind === 'implicit') {
+          isLost = result.fields === undefined
+          await this.#commit(context)
+          isLost = false
+        }
+        this.#writeReports(out)
+        out.commandComplete(result.tag(portal.sent))
+      }
+      const isAlone = statements.length === 1 && mayRunAgain.has(parsed.kind)
+      const { runtime } = this.#environment
       await this.#told(parsed, context, () =>
-        this.#guarded(parsed, message.sql, context, async () => {
-          const result = await this.#run(parsed, bound, out, context)
-          if (result.fields !== undefined) out.rowDescription(result.fields)
-          const portal = startPortal(result)
-          await this.#writeRows(portal, 0, out)
-          if (last && this.#transaction.kind === 'implicit') await this.#commit(context)
-          this.#writeReports(out)
-          out.commandComplete(result.tag(portal.sent))
-        }),
+        this.#guarded(parsed, message.sql, context, () =>
+          isAlone && this.#transaction.isolation.startsWith('read ')
+            ? retryConflicts(runtime, context, run, () => isLost)
+            : run(),
+        ),
       )
     }
     this.#idle()

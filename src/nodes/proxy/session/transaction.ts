@@ -124,6 +124,8 @@ export class Transaction {
   /** now(): of a block its BEGIN, of an implicit transaction its first statement. Unix milliseconds. */
   startMs: number
   failed = false
+  /** A statement that looks at data has run: isolation is fixed. */
+  hasQueried = false
   isolation: IsolationLevel
   readOnly: boolean
   /** The oldest timestamp at which a statement judged what it changed: what nobody referred to then may be gone since. */

@@ -29,8 +29,23 @@ import { transactionStatement } from '#nodes/proxy/statements/transaction-contro
 import { truncate } from '#nodes/proxy/statements/truncate.js'
 import { visit } from '#postgres/tree-walk.js'
 
+/** Those that PostgreSQL gives no snapshot (pquery.c, PlannedStmtRequiresSnapshot). */
+const withoutSnapshot: ReadonlySet<string> = new Set([
+  'transaction',
+  'lock',
+  'set',
+  'show',
+  'setConstraints',
+  'fetch',
+  'listen',
+  'notify',
+  'unlisten',
+  'checkpoint',
+])
+
 export async function runStatement(execution: Execution): Promise<Result> {
   const { kind } = execution.parsed
+  if (!withoutSnapshot.has(kind)) execution.transaction.hasQueried = true
   switch (kind) {
     case 'select':
       if (modifiesRows(execution)) return modify(execution)

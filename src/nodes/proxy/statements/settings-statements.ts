@@ -14,7 +14,7 @@ import {
 } from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { isNativeSetting, judgeNativeSetting } from '#nodes/proxy/session/settings.js'
-import type { IsolationLevel } from '#nodes/proxy/session/transaction.js'
+import type { IsolationLevel, Transaction } from '#nodes/proxy/session/transaction.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import { evaluateValues, evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
@@ -70,12 +70,12 @@ export async function setSetting(
   if (name === 'transaction_isolation' || name === 'default_transaction_isolation') {
     const level = isolationLevel(value)
     sayWhatSerializableIs(execution, level)
-    if (name === 'transaction_isolation') transaction.isolation = level
+    if (name === 'transaction_isolation') setIsolation(transaction, level)
     else settings.set(name, level, local)
     return
   }
   if (name === 'transaction_read_only') {
-    transaction.readOnly = ['on', 'true', 'yes', '1'].includes(value.toLowerCase())
+    setReadOnly(transaction, ['on', 'true', 'yes', '1'].includes(value.toLowerCase()))
     return
   }
   if (name === 'role' || name === 'session_authorization') {
@@ -310,6 +310,36 @@ export function sayWhatSerializableIs({ memory, out }: Execution, level: Isolati
   })
 }
 
+/** variable.c, check_transaction_isolation. @throws 25001 */
+function setIsolation(transaction: Transaction, level: IsolationLevel): void {
+  if (level !== transaction.isolation && transaction.kind === 'explicit') {
+    const words = transaction.hasQueried
+      ? 'must be called before any query'
+      : transaction.savepoints.length > 0
+        ? 'must not be called in a subtransaction'
+        : undefined
+    if (words !== undefined) {
+      throw new DatabaseError(
+        SqlState.activeSqlTransaction,
+        `SET TRANSACTION ISOLATION LEVEL ${words}`,
+      )
+    }
+  }
+  transaction.isolation = level
+}
+
+/** variable.c, check_transaction_read_only. @throws 25001 */
+function setReadOnly(transaction: Transaction, readOnly: boolean): void {
+  const isLate = transaction.kind === 'explicit' && transaction.hasQueried
+  if (isLate && transaction.readOnly && !readOnly) {
+    throw new DatabaseError(
+      SqlState.activeSqlTransaction,
+      'transaction read-write mode must be set before any query',
+    )
+  }
+  transaction.readOnly = readOnly
+}
+
 /** SET TRANSACTION …, SET SESSION CHARACTERISTICS AS TRANSACTION … */
 function setTransactionModes(execution: Execution, name: string, tree: TreeNode): Result {
   if (name === 'transaction snapshot')
@@ -319,13 +349,13 @@ function setTransactionModes(execution: Execution, name: string, tree: TreeNode)
     if (mode.name === 'transaction_isolation') {
       const level = isolationLevel(mode.value)
       if (session) execution.settings.set('default_transaction_isolation', level, false)
-      else execution.transaction.isolation = level
+      else setIsolation(execution.transaction, level)
       sayWhatSerializableIs(execution, level)
     } else if (mode.name === 'transaction_read_only') {
       const readOnly = mode.value === '1' || mode.value === 'on'
       if (session)
         execution.settings.set('default_transaction_read_only', readOnly ? 'on' : 'off', false)
-      else execution.transaction.readOnly = readOnly
+      else setReadOnly(execution.transaction, readOnly)
     }
   }
   return commandResult('SET')
