@@ -28,6 +28,11 @@ const checks = [
     args: ['--no-progress', '--tsConfig', 'tsconfig.build.json'],
   },
   {
+    name: 'compose file',
+    command: 'dclint/bin/dclint.cjs',
+    args: ['docker', '--config', 'docker/dclint.json'],
+  },
+  {
     name: 'settings in README',
     command: 'tsx/dist/cli.mjs',
     args: ['--conditions=source', 'scripts/settings-table.ts', '--check'],

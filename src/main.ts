@@ -34,7 +34,8 @@ export async function main(args: readonly string[]): Promise<void> {
   })
   // The add-on reads it when its pool starts.
   process.env['ELANUS_NATIVE_THREADS'] ??= String(config.threads)
-  const password = readPassword(config)
+  const isProxy = config.node?.includes('proxy') ?? true
+  const password = isProxy ? readPassword(config) : undefined
   const events: StandaloneEvents = {
     problem: (what, error) => log('error', what, { error: describeError(error) }),
     retry: (what, error) => log('warn', what, { error: describeError(error) }),
@@ -51,7 +52,6 @@ export async function main(args: readonly string[]): Promise<void> {
   const server = await open(config, events, operations, password, log)
   operations.started()
   stopOnSignal(server, operations, log)
-  const isProxy = config.node?.includes('proxy') ?? true
   process.stdout.write(
     isProxy
       ? `Elanus is ready: psql -h ${server.host} -p ${server.port} -U ${config.user} postgres\n`
