@@ -348,16 +348,20 @@ export class Cluster {
 
   /** One that opened it anew after a failure may own it again. */
   #announce(logChannel: string): void {
-    for (const { process, owned } of this.#workers.values()) {
-      const target = owned.get(logChannel)
-      if (!process.alive || target === undefined) continue
-      process
-        .while(target.term())
-        .then((term) => this.directory.publish(logChannel, term, { process, target }))
-        .catch(() => {
-          this.world.after(20, 'assign', () => this.#announce(logChannel))
-        })
-    }
+    for (const worker of this.#workers.values()) this.#announceOf(worker, logChannel)
+  }
+
+  /** Each asks again for itself: once for all, two that fail would be four the next time. */
+  #announceOf(worker: Worker, logChannel: string): void {
+    const { process, owned } = worker
+    const target = owned.get(logChannel)
+    if (!process.alive || target === undefined) return
+    process
+      .while(target.term())
+      .then((term) => this.directory.publish(logChannel, term, { process, target }))
+      .catch(() => {
+        this.world.after(20, 'assign', () => this.#announceOf(worker, logChannel))
+      })
   }
 
   /** Or somebody is about to. */
