@@ -58,7 +58,7 @@ import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { serveStreaming } from '#nodes/streaming/serve.js'
 import { remoteHost, serveHost } from '#nodes/streaming/serve-host.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
-import { openStores, type Stores } from '#open-stores.js'
+import { objectsUrlOf, openStores, type Stores } from '#open-stores.js'
 import { type Operations, showLogChannels, showMemory } from '#operations.js'
 import { openPostgres } from '#postgres/open.js'
 
@@ -405,6 +405,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     coordinator,
     runtime,
     retentionMs: config.retention,
+    objectsUrl: objectsUrlOf(config),
     createUnknownUsers: config.auth === 'trust',
     onStatement: operations.onStatement,
     others: {

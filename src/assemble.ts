@@ -22,7 +22,7 @@ import { logChannelOf } from '#nodes/streaming/contract.js'
 import type { LocalStreamingNode } from '#nodes/streaming/node.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
 import { WriteMemory } from '#nodes/streaming/write-memory.js'
-import { openMeta, openStores, type Stores } from '#open-stores.js'
+import { objectsUrlOf, openMeta, openStores, type Stores } from '#open-stores.js'
 import { type Operations, showLogChannels, showMemory } from '#operations.js'
 import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
@@ -96,6 +96,7 @@ export async function assembleStandalone(
     coordinator,
     runtime,
     retentionMs: config.retention,
+    objectsUrl: objectsUrlOf(config),
     createUnknownUsers: config.auth === 'trust',
     onStatement: operations.onStatement,
     facts: factsOf(config, engine.memory),

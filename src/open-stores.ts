@@ -2,7 +2,7 @@
  * Log, meta store and objects of a process: embedded in the data directory, or the services that settings name. Adapters of
  * services are loaded only where they are used: their clients are large.
  */
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Runtime } from '#base/runtime.js'
 import { type Config, ConfigError } from '#config.js'
 import { acquireDataDirectoryLock } from '#storage/data-directory-lock.js'
@@ -75,8 +75,13 @@ export async function openMeta(
   return openEtcdMeta({ endpoints: hosts, prefix: path || defaultPrefix }, runtime)
 }
 
-async function openObjects(
-  { data, objects, cache }: StoreSettings,
+/** As --objects has it, also for the data directory's. */
+export function objectsUrlOf({ data, objects }: Pick<StoreSettings, 'data' | 'objects'>): string {
+  return objects ?? `directory://${resolve(data, 'objects')}`
+}
+
+export async function openObjects(
+  { data, objects, cache }: Pick<StoreSettings, 'data' | 'objects' | 'cache'>,
   runtime: Runtime,
 ): Promise<ObjectStore> {
   if (objects === undefined) return await openDirectoryObjects(join(data, 'objects'))

@@ -5,6 +5,12 @@
 import type { Timestamp } from '#base/timestamp.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
+/**
+ * Settings that begin so hold a timestamp each: until then objects that nobody needs stay, because someone copies what is there
+ * (backup), or has put what is not on record yet (restore).
+ */
+export const objectHoldPrefix = 'object-hold/'
+
 export interface Coordinator {
   /**
    * Strictly rising, also across restarts and changes of leader (TS-1): later than all that anyone was given before this was

@@ -35,6 +35,8 @@ export interface ProxyEnvironment {
   readonly coordinator: Coordinator
   readonly runtime: Runtime
   readonly retentionMs: number
+  /** Where objects lie, as --objects has it: what a backup copies. */
+  readonly objectsUrl: string
   readonly live: LiveTables
   readonly tableCounters: TableCounters
   /** undefined: nobody says. */

@@ -37,6 +37,8 @@ export interface ProxyOptions {
   readonly runtime: Runtime
   /** How far back a read may go: what the streaming nodes keep. */
   readonly retentionMs: number
+  /** Where objects lie, for backup. Empty: nobody says. */
+  readonly objectsUrl?: string | undefined
   /** A user who connects without being known becomes a role: the local default, where everybody is trusted. */
   readonly createUnknownUsers: boolean
   /** Told when a statement has ended. */
@@ -54,6 +56,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     coordinator: options.coordinator,
     runtime: options.runtime,
     retentionMs: options.retentionMs,
+    objectsUrl: options.objectsUrl ?? '',
     live: await openLiveTables(options.postgres),
     tableCounters: new TableCounters(),
     facts: options.facts,

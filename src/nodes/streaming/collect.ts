@@ -12,6 +12,7 @@
 import { backgroundContext, type Context } from '#base/context.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { isManifestName, namedObjects, segmentPrefix } from '#engine/segment/object-names.js'
+import { objectHoldPrefix } from '#nodes/coordinator/contract.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
 import { allChannels, type StreamingState } from '#nodes/streaming/state.js'
 
@@ -61,6 +62,7 @@ export async function collectReleased(
   if (garbage.segments.size === 0) return
   const released = [...garbage.segments.values()]
   const named = new Set((await coordinator.segments()).map(({ segmentId }) => segmentId))
+  if (await areHeld(state)) return
   for (const segment of released) {
     // Its removal is being recorded.
     if (named.has(segment.segmentId)) continue
@@ -87,9 +89,25 @@ export async function collectUnnamed(
     garbage.unnamed.set(name, since)
     if (before.has(name) && nowMs - since >= limits.orphanGraceMs) gone.push(name)
   }
-  if (gone.length === 0) return
+  if (gone.length === 0 || (await areHeld(state))) return
   await dataNode.removeObjects(gone, context)
   for (const name of gone) garbage.unnamed.delete(name)
+}
+
+/**
+ * Asked after the manifests: whoever holds objects looks at manifests later, and finds none that name what goes here. Holds that
+ * have ended without their holder are forgotten.
+ */
+async function areHeld({ coordinator }: StreamingState): Promise<boolean> {
+  const holds = await coordinator.listSettings(objectHoldPrefix)
+  if (holds.length === 0) return false
+  const now = await coordinator.timestamp()
+  let isHeld = false
+  for (const { key, value } of holds) {
+    if (Number(new TextDecoder().decode(value)) > now) isHeld = true
+    else await coordinator.putSetting(key, undefined)
+  }
+  return isHeld
 }
 
 /** What the manifests name, copies of manifests of these segments, and what is being flushed here. */

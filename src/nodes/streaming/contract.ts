@@ -9,6 +9,7 @@ import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type {
   AggregateFragment,
   AggregatePart,
@@ -180,6 +181,19 @@ export interface StreamingNode {
    */
   compact(tableId: number, context: Context, scope?: CompactionScope): Promise<CompactionReport>
 
+  /** For so long nothing is dropped that a read at this time or later sees; VACUUM FULL does not care. */
+  keepHistory(forMs: number): Promise<void>
+  /**
+   * Seals and flushes until everything visible at the timestamp is in objects, and names them: for backup. They may hold more,
+   * from after the timestamp. @throws 72000 when rows of that time are gone
+   */
+  snapshot(at: Timestamp, context: Context): Promise<readonly ChannelSnapshot[]>
+  /**
+   * Makes segments that lie in the object store those of a shard that has never had a row: restore. Idempotent.
+   * @throws 55000 when it has had rows
+   */
+  attach(shard: AttachedShard, context: Context): Promise<void>
+
   /** Live rows, bytes and segments: pg_class.reltuples, pg_relation_size, elanus.segments. */
   statistics(tableId: number): Promise<TableStatistics>
   /** The log channel, and what is done or waits in the background: elanus.channels, elanus.jobs. */
@@ -193,6 +207,19 @@ export interface StreamingNode {
  * newest of these deletes get 72000 from then on.
  */
 export type CompactionScope = 'worthwhile' | 'all' | 'now'
+
+export interface ChannelSnapshot {
+  readonly tableId: number
+  readonly shard: number
+  readonly nextRowId: number
+  readonly segments: readonly SegmentManifest[]
+}
+
+/** The manifests are of this table, this incarnation and this shard, with segment ids of this database. */
+export interface AttachedShard extends ChannelSnapshot {
+  /** What was deleted before it may be missing: earlier reads get 72000. */
+  readonly readableFrom: Timestamp
+}
 
 export interface CompactionReport {
   readonly removedRows: number

@@ -23,6 +23,9 @@ export function entrance(node: () => StreamingNode): StreamingNode {
     buildIndex: async (tableId, indexOid, onProgress, context, which) =>
       node().buildIndex(tableId, indexOid, onProgress, context, which),
     compact: async (tableId, context, scope) => node().compact(tableId, context, scope),
+    keepHistory: async (forMs) => node().keepHistory(forMs),
+    snapshot: async (at, context) => node().snapshot(at, context),
+    attach: async (shard, context) => node().attach(shard, context),
     statistics: async (tableId) => node().statistics(tableId),
     activity: async () => node().activity(),
     async stop() {

@@ -10,6 +10,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DataNode } from '#nodes/data/contract.js'
 import type { QueryNode } from '#nodes/query/contract.js'
 import { aggregate } from '#nodes/streaming/aggregate.js'
+import { attach } from '#nodes/streaming/attach.js'
 import { extendInterims, improve, seal, startBackground } from '#nodes/streaming/background.js'
 import { buildIndex } from '#nodes/streaming/build-index.js'
 import { saveAllDeletes, truncateLog } from '#nodes/streaming/checkpoint.js'
@@ -50,6 +51,7 @@ import {
   settleTransactions,
   startSettling,
 } from '#nodes/streaming/settle-transactions.js'
+import { keepHistory, snapshot } from '#nodes/streaming/snapshot.js'
 import { StagedCopy } from '#nodes/streaming/staged-copy.js'
 import {
   allChannels,
@@ -244,6 +246,7 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     servedTime: timestampZero,
     fetching: undefined,
     nextStageId: 1,
+    history: { horizon: timestampZero, untilMs: Number.NEGATIVE_INFINITY },
     logStart: 0,
     unsettledDdl,
     flushing: new Mutex(),
@@ -317,8 +320,11 @@ function upkeep(
   gate: Gate,
   wal: Wal,
   logChannel: string,
-): Pick<StreamingNode, 'flush' | 'buildIndex' | 'compact'> {
+): Pick<StreamingNode, 'flush' | 'buildIndex' | 'compact' | 'keepHistory' | 'snapshot' | 'attach'> {
   return {
+    keepHistory: (forMs) => inside(state, gate, async () => keepHistory(state, forMs)),
+    snapshot: (at, context) => inside(state, gate, () => snapshot(state, at, context)),
+    attach: (shard, context) => inside(state, gate, () => attach(state, shard, context)),
     flush: (tableId, context) =>
       inside(state, gate, async () => {
         const channels =

@@ -10,6 +10,7 @@ import type { AggregatePart, ScanPart, ScanSummary, SearchPart } from '#engine/p
 import { callLong } from '#net/rpc/long-call.js'
 import type { RpcClient } from '#net/rpc/rpc-client.js'
 import type {
+  ChannelSnapshot,
   CommitRequest,
   CommitResult,
   CompactionReport,
@@ -122,6 +123,10 @@ export function remoteStreaming({ logChannel, find }: RemoteStreamingOptions): R
     },
     compact: async (tableId, context, scope) =>
       (await long('compact', [tableId, scope], context)) as CompactionReport,
+    keepHistory: async (forMs) => void (await call('keepHistory', [forMs])),
+    snapshot: async (at, context) =>
+      (await long('snapshot', [at], context)) as readonly ChannelSnapshot[],
+    attach: async (shard, context) => void (await long('attach', [shard], context)),
     statistics: async (tableId) => (await call('statistics', [tableId])) as TableStatistics,
     activity: async () => (await call('activity', [])) as StreamingActivity,
     // It goes on: it is not ours.

@@ -12,6 +12,7 @@ import type { AggregateFragment, ScanFragment, SearchFragment } from '#engine/pl
 import { serveLong } from '#net/rpc/long-call.js'
 import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type {
+  AttachedShard,
   ChannelWrite,
   CommitRequest,
   CompactionScope,
@@ -96,6 +97,9 @@ export function serveStreaming(node: StreamingNode): ServedContract {
       serveLong(() =>
         node.compact(tableId as number, context, scope as CompactionScope | undefined),
       ),
+    keepHistory: ([forMs]) => node.keepHistory(forMs as number),
+    snapshot: ([at], context) => serveLong(() => node.snapshot(at as Timestamp, context)),
+    attach: ([shard], context) => serveLong(() => node.attach(shard as AttachedShard, context)),
     statistics: ([tableId]) => node.statistics(tableId as number),
     activity: () => node.activity(),
   }

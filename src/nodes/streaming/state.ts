@@ -57,6 +57,8 @@ export interface StreamingState {
   /** The last timestamp being fetched for a commit: see draw-timestamp.ts. */
   fetching: Promise<void> | undefined
   nextStageId: number
+  /** A backup begins: until then (monotonic ms) the horizon does not move. */
+  history: { readonly horizon: Timestamp; readonly untilMs: number }
   /** Position that the log begins at. */
   logStart: number
   /** DDL of commits in the log that the coordinator's DDL log is not known to have. */
@@ -160,6 +162,7 @@ export function serviceTime(state: StreamingState): Timestamp {
 
 /** No read is promised to see what was deleted at or before. */
 export function horizonOf(state: StreamingState): Timestamp {
+  if (state.runtime.monotonicMs() < state.history.untilMs) return state.history.horizon
   const unixMs = state.runtime.nowMs() - state.limits.retentionMs
   return Math.max(timestampFrom(unixMs, 0), timestampZero) as Timestamp
 }

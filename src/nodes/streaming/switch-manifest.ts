@@ -33,18 +33,26 @@ export async function saveDeletes(
   entry: SealedEntry,
   context: Context = backgroundContext,
 ): Promise<void> {
-  await state.switching.run(async () => {
-    if (entry.deletes.unsavedSince === Number.POSITIVE_INFINITY) return
-    if (channel.dropped || !channel.view.sealed.includes(entry)) return
-    const since = unappliedSince(state, channel)
-    const { count } = entry.deletes
-    const manifest = await state.dataNode.writeDeletes(
-      entry.manifest,
-      entry.deletes.sorted(),
-      context,
-    )
-    await state.coordinator.switchSegments({ add: [manifest], remove: [], checkpoints: nothing })
-    entry.manifest = manifest
-    entry.deletes.unsavedSince = entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
-  })
+  await state.switching.run(() => writeDeletesDown(state, channel, entry, context))
+}
+
+/** Inside state.switching. */
+export async function writeDeletesDown(
+  state: StreamingState,
+  channel: Channel,
+  entry: SealedEntry,
+  context: Context,
+): Promise<void> {
+  if (entry.deletes.unsavedSince === Number.POSITIVE_INFINITY) return
+  if (channel.dropped || !channel.view.sealed.includes(entry)) return
+  const since = unappliedSince(state, channel)
+  const { count } = entry.deletes
+  const manifest = await state.dataNode.writeDeletes(
+    entry.manifest,
+    entry.deletes.sorted(),
+    context,
+  )
+  await state.coordinator.switchSegments({ add: [manifest], remove: [], checkpoints: nothing })
+  entry.manifest = manifest
+  entry.deletes.unsavedSince = entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
 }

@@ -173,7 +173,7 @@ function tables(
   }
 }
 
-type Upkeep = 'flush' | 'buildIndex' | 'compact'
+type Upkeep = 'flush' | 'buildIndex' | 'compact' | 'keepHistory' | 'snapshot' | 'attach'
 
 function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Upkeep> {
   const onEach = async <T>(
@@ -185,6 +185,16 @@ function upkeep(layout: Layout, runtime: Runtime): Pick<DistributedStreaming, Up
     return await Promise.all(nodes.map((node, i) => reach(runtime, context, () => work(node, i))))
   }
   return {
+    async keepHistory(forMs) {
+      await onEach(undefined, backgroundContext, (node) => node.keepHistory(forMs))
+    },
+    async snapshot(at, context) {
+      return (await onEach(undefined, context, (node) => node.snapshot(at, context))).flat()
+    },
+    attach: (shard, context) =>
+      reach(runtime, context, () =>
+        layout.owner(shard.tableId, shard.shard).attach(shard, context),
+      ),
     async flush(tableId, context) {
       await onEach(tableId, context, (node) => node.flush(tableId, context))
     },

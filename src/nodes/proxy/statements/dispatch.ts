@@ -1,6 +1,7 @@
 /** The only switch over statements. */
 import { notSupported, unreachable } from '#base/errors.js'
 import { advisoryStatement, isAdvisoryCall } from '#nodes/proxy/statements/advisory.js'
+import { call } from '#nodes/proxy/statements/call.js'
 import { copyIn } from '#nodes/proxy/statements/copy-in.js'
 import { copyOut } from '#nodes/proxy/statements/copy-out.js'
 import { createTableAs } from '#nodes/proxy/statements/create-table-as.js'
@@ -109,6 +110,7 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'refreshMaterializedView':
       throw notSupported('REFRESH MATERIALIZED VIEW is not supported yet')
     case 'call':
+      return call(execution)
     case 'do':
       throw notSupported(`${kind.toUpperCase()} is not supported yet`)
     case 'load':

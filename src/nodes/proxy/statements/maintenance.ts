@@ -132,7 +132,7 @@ function tablesOfIndex(execution: Execution, name: string): readonly TableInfo[]
   return tables
 }
 
-function refuseInBlock(execution: Execution, command: string): void {
+export function refuseInBlock(execution: Execution, command: string): void {
   if (execution.transaction.kind === 'explicit') {
     throw new DatabaseError(
       SqlState.activeSqlTransaction,
