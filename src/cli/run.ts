@@ -7,6 +7,8 @@ const help = `elanus <command>
   start    run the server: PostgreSQL protocol on port 5432, data in ./data
   demo     load 340,000 word vectors and search them with SQL
   bench    the same queries against several servers: recall, throughput, latency
+  backup   copy a running database into a folder, here or in S3
+  restore  put a backup into a running database
   inspect  print a file of the data directory in words
   help     this page; elanus <command> --help explains the command`
 
@@ -16,6 +18,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('#main.js')).main,
   demo: async () => (await import('#cli/demo/demo.js')).demo,
   bench: async () => (await import('#cli/bench/bench.js')).bench,
+  backup: async () => (await import('#cli/backup/backup.js')).backup,
+  restore: async () => (await import('#cli/backup/restore.js')).restore,
   inspect: async () => (await import('#cli/inspect/inspect.js')).inspect,
   help: async () => async () => print(help),
 }

@@ -33,8 +33,9 @@ export async function attach(
     if (isAttached(channel, segments)) return
     takeRowIds(state, channel, nextRowId)
     const { schema } = tableOf(state, tableId)
-    const newest = Math.max(0, ...segments.map(({ maxTimestamp }) => maxTimestamp))
-    await state.coordinator.timestamp(newest as Timestamp)
+    const times = segments.map(({ maxTimestamp }) => maxTimestamp)
+    const newest = Math.max(readableFrom, ...times) as Timestamp
+    await state.coordinator.timestamp(newest)
     const entries: SealedEntry[] = []
     for (const manifest of segments) {
       const deletes = new SealedDeletes()
@@ -62,6 +63,8 @@ export async function attach(
     channel.savedRowId = channel.nextRowId
     const { growing, sealed } = channel.view
     const next = [...sealed, ...entries].sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
+    // Keys are looked up as of the newest commit here.
+    state.commits.noteApplied(newest)
     channel.switchView(growing, next)
   })
 }

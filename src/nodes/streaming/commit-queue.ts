@@ -156,7 +156,7 @@ export class CommitQueue {
           this.#onDefect(error)
           return
         }
-        this.#noteApplied(first.timestamp)
+        this.noteApplied(first.timestamp)
         if (first.timestamp !== this.#heldTime) this.#acknowledgedTime = first.timestamp
         first.resolve()
       } else {
@@ -167,7 +167,8 @@ export class CommitQueue {
     }
   }
 
-  #noteApplied(timestamp: Timestamp): void {
+  /** Rows of up to this time are here, by a commit or by restore; the oracle is past it. */
+  noteApplied(timestamp: Timestamp): void {
     if (timestamp > this.newestTime) this.newestTime = timestamp
     if (timestamp > this.lastTimestamp) this.lastTimestamp = timestamp
   }
@@ -192,7 +193,7 @@ export class CommitQueue {
   decided(prepared: PendingCommit, committedAt: Timestamp | undefined): void {
     this.#undecided.delete(prepared)
     if (committedAt === undefined) return
-    this.#noteApplied(committedAt)
+    this.noteApplied(committedAt)
     if (committedAt > this.#acknowledgedTime) this.#acknowledgedTime = committedAt
   }
 

@@ -9,7 +9,6 @@ import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch, Datum } from '#engine/columnar/column.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
-import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type {
   AggregateFragment,
   AggregatePart,
@@ -19,6 +18,7 @@ import type {
   SearchFragment,
   SearchPart,
 } from '#engine/plan/fragment.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
 
 /** Log channels share the shards of all tables by this rule; the count is fixed when the database is made. */
 export function logChannelOf(tableId: number, shard: number, logChannelCount: number): string {

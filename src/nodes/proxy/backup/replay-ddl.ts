@@ -48,5 +48,8 @@ function fitted(entry: DdlEntry, { roles }: CatalogSnapshot): readonly DdlEntry[
 }
 
 function settingsOf({ settings }: DdlEntry): SessionSettings {
-  return { user: settings.user, gucs: new Map(settings.gucs), key: '' }
+  const gucs = new Map(settings.gucs)
+  const role = gucs.get('role')
+  gucs.delete('role')
+  return { user: settings.user, role, gucs, key: '' }
 }
