@@ -11,7 +11,6 @@ import {
   fixLogChannelCount,
   growingMemory,
   listen,
-  logChannelsSetting,
   processMemory,
   programVersion,
   type Standalone,
@@ -42,7 +41,7 @@ import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import type { RpcTls, ServedContract } from '#net/rpc/rpc-server.js'
 import { startCandidate } from '#nodes/coordinator/leader.js'
 import type { Membership } from '#nodes/coordinator/membership.js'
-import { metaKeys } from '#nodes/coordinator/meta-keys.js'
+import { logChannelsSetting, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { placeLogChannels } from '#nodes/coordinator/place-log-channels.js'
 import { serveCoordinator } from '#nodes/coordinator/serve.js'
 import { startDataNode } from '#nodes/data/data-node.js'
@@ -170,6 +169,7 @@ async function openCoordinatorNode({
 }: Assembling): Promise<Opened> {
   const candidate = startCandidate({
     meta: stores.meta,
+    objects: stores.objects,
     runtime,
     id: member.address,
     onError: (error) => events.retry('standing for coordinator', error),

@@ -10,6 +10,7 @@ import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import { openPgServer } from '#net/pgwire/server.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
+import { logChannelsSetting } from '#nodes/coordinator/meta-keys.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
@@ -47,8 +48,6 @@ export const snapshotPath = fileURLToPath(
   new URL('../build/snapshot/postgres.snapshot', import.meta.url),
 )
 const drainDeadlineMs = 10_000
-/** In the meta store: fixed when the database is made. */
-export const logChannelsSetting = 'cluster/log-channels'
 
 /**
  * Opens from the bottom up: stores, coordinator, query, data and streaming node (which replays the log), the catalog
@@ -63,6 +62,7 @@ export async function assembleStandalone(
   const stores = await openStores(config, runtime)
   const coordinator = await openCoordinator({
     meta: stores.meta,
+    objects: stores.objects,
     runtime,
     leadership: stores.isExclusive ? 'exclusive' : 'elected',
   })

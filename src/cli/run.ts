@@ -4,13 +4,14 @@ import { ConfigError } from '#config.js'
 
 const help = `elanus <command>
 
-  start    run the server: PostgreSQL protocol on port 5432, data in ./data
-  demo     load 340,000 word vectors and search them with SQL
-  bench    the same queries against several servers: recall, throughput, latency
-  backup   copy a running database into a folder, here or in S3
-  restore  put a backup into a running database
-  inspect  print a file of the data directory in words
-  help     this page; elanus <command> --help explains the command`
+  start         run the server: PostgreSQL protocol on port 5432, data in ./data
+  demo          load 340,000 word vectors and search them with SQL
+  bench         the same queries against several servers: recall, throughput, latency
+  backup        copy a running database into a folder, here or in S3
+  restore       put a backup into a running database
+  recover-meta  make a lost meta store again, from object store and log
+  inspect       print a file of the data directory in words
+  help          this page; elanus <command> --help explains the command`
 
 type Command = (args: readonly string[]) => Promise<void>
 
@@ -20,6 +21,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import('#cli/bench/bench.js')).bench,
   backup: async () => (await import('#cli/backup/backup.js')).backup,
   restore: async () => (await import('#cli/backup/restore.js')).restore,
+  'recover-meta': async () => (await import('#cli/recover-meta/recover-meta.js')).recoverMeta,
   inspect: async () => (await import('#cli/inspect/inspect.js')).inspect,
   help: async () => async () => print(help),
 }

@@ -2,10 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { startServer } from '../server.js'
 import { elanusDone } from './cli.js'
 import { connect } from './database.js'
+
+// Servers start and commands run one after the other: minutes on a machine that is busy.
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 })
 
 const accounts = 40
 

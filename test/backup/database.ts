@@ -2,7 +2,7 @@
 import pg from 'pg'
 
 export const dimensions = 16
-export const rowCount = 3000
+export const rowCount = 1500
 
 export async function connect(port: number, user = 'postgres'): Promise<pg.Client> {
   const client = new pg.Client({ host: '127.0.0.1', port, user, database: 'postgres' })
@@ -59,7 +59,10 @@ export async function fill(client: pg.Client): Promise<void> {
 }
 
 export async function insertDocs(client: pg.Client, from: number, count: number): Promise<void> {
-  const rows = Array.from({ length: count }, (_, i) => `('t${from + i}', '[${vectorOf(from + i)}]')`)
+  const rows = Array.from(
+    { length: count },
+    (_, i) => `('t${from + i}', '[${vectorOf(from + i)}]')`,
+  )
   for (let at = 0; at < rows.length; at += 500) {
     await client.query(
       `INSERT INTO shop.docs (title, e) VALUES ${rows.slice(at, at + 500).join(', ')}`,

@@ -48,6 +48,7 @@ export const coordinatorTravels: Travels<Coordinator> = {
   timestampNow: { always: undefined },
   ddlLog: 'repeatable',
   appendDdl: 'repeatable',
+  secure: 'repeatable',
   allocateSegmentIds: 'repeatable',
   leaseCounter: 'repeatable',
   segments: 'repeatable',

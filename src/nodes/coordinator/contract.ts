@@ -63,6 +63,11 @@ export interface Coordinator {
     found: LogChannelOwner | undefined,
     next: LogChannelOwner,
   ): Promise<boolean>
+  /**
+   * Resolves when all that was written before could be found again without the meta store: elanus recover-meta. Before anything
+   * is given up that would be needed then.
+   */
+  secure(): Promise<void>
   /** Nodes that have registered and are alive: elanus.nodes. */
   nodes(): Promise<readonly ClusterNode[]>
   stop(): Promise<void>

@@ -1,19 +1,24 @@
 /** The coordinator over the meta store. Two of them may be open by mistake: the later one wins, the other's writes fail. */
 import type { Runtime } from '#base/runtime.js'
+import { checkMeta } from '#nodes/coordinator/check-meta.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { createCounters } from '#nodes/coordinator/counters.js'
 import { openDdlLog } from '#nodes/coordinator/ddl-log.js'
 import { openFencedMeta } from '#nodes/coordinator/fenced-meta.js'
 import { listNodes } from '#nodes/coordinator/membership.js'
+import { copiesMeta } from '#nodes/coordinator/meta-copy.js'
 import { decodeNumber, encodeNumber, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { createOwners } from '#nodes/coordinator/owners.js'
 import { openSegmentRegistry } from '#nodes/coordinator/segment-registry.js'
 import { createTimestampOracle } from '#nodes/coordinator/timestamp-oracle.js'
 import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
+import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface CoordinatorOptions {
   /** Closed by whoever opened it. */
   readonly meta: MetaStore
+  /** Closed by whoever opened it. With it a copy of the meta store is kept there. */
+  readonly objects?: ObjectStore | undefined
   readonly runtime: Runtime
   /**
    * 'exclusive': the meta store lets nobody else be coordinator (the data directory's lock). 'elected': there may be a later
@@ -24,9 +29,12 @@ export interface CoordinatorOptions {
 
 /** @throws StoreError */
 export async function openCoordinator(options: CoordinatorOptions): Promise<Coordinator> {
-  const { meta, runtime } = options
+  const { meta, objects, runtime } = options
   const isElected = options.leadership === 'elected'
-  const fenced = await openFencedMeta(meta)
+  if (objects !== undefined) await checkMeta(meta, objects)
+  const ownFenced = await openFencedMeta(meta)
+  const copy = objects === undefined ? undefined : copiesMeta(ownFenced, meta, objects, runtime)
+  const fenced = copy?.fenced ?? ownFenced
   const limit = await meta.get(metaKeys.oracleLimit)
   const oracle = createTimestampOracle(
     runtime,
@@ -59,6 +67,7 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
       const isAppended = await ddl.append(expectedVersion, entries, appendId)
       // A deposed coordinator's log may be too short.
       if (!isAppended) await current()
+      else await copy?.save()
       return isAppended
     },
     async allocateSegmentIds(count) {
@@ -100,10 +109,14 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
     },
     logChannelOwner: (logChannel) => owners.owner(logChannel),
     setLogChannelOwner: (logChannel, found, next) => owners.replace(logChannel, found, next),
+    async secure() {
+      await copy?.save()
+    },
     nodes: () => listNodes(meta),
     async stop() {
       // Lets the write under way end; nothing is held beyond that.
       await fenced.exclusively(async () => {})
+      await copy?.stop()
     },
   }
 }

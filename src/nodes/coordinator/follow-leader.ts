@@ -80,6 +80,7 @@ export function followLeader(options: FollowLeaderOptions): Coordinator {
         const present = await coordinator.logChannelOwner(name)
         return present?.term === wanted.term && present.servesBefore === wanted.servesBefore
       }),
+    secure: () => ask((coordinator) => coordinator.secure()),
     nodes: () => ask((coordinator) => coordinator.nodes()),
     // Coordinators are stopped by whoever started them.
     async stop() {},

@@ -14,10 +14,13 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { metaKeys } from '#nodes/coordinator/meta-keys.js'
 import type { MetaLease, MetaStore } from '#storage/meta/meta.js'
+import type { ObjectStore } from '#storage/objects/objects.js'
 
 export interface CandidateOptions {
   /** Closed by whoever opened it. */
   readonly meta: MetaStore
+  /** See CoordinatorOptions. */
+  readonly objects?: ObjectStore | undefined
   readonly runtime: Runtime
   /** Unique among candidates, and told to those who ask the wrong one: an address. */
   readonly id: string
@@ -97,7 +100,12 @@ export function startCandidate(options: CandidateOptions): Candidate {
     const end = new AbortController()
     const kept = keepAlive(lease, end)
     try {
-      const coordinator = await openCoordinator({ meta, runtime, leadership: 'elected' })
+      const coordinator = await openCoordinator({
+        meta,
+        objects: options.objects,
+        runtime,
+        leadership: 'elected',
+      })
       if (end.signal.aborted || stopping.signal.aborted) return
       leader = id
       leading = { coordinator, end: () => end.abort() }
@@ -173,6 +181,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
     logChannelOwner: (name) => ask((coordinator) => coordinator.logChannelOwner(name)),
     setLogChannelOwner: (name, found, next) =>
       ask((coordinator) => coordinator.setLogChannelOwner(name, found, next)),
+    secure: () => ask((coordinator) => coordinator.secure()),
     nodes: () => ask((coordinator) => coordinator.nodes()),
     async stop() {
       stopping.abort()

@@ -13,9 +13,11 @@
  *   nodes/<kind>/<id>                a node there is, with its lease: JSON, ClusterNode
  *   ddl-appends                      the last appends to the DDL log: JSON [version, id][]
  *   owner/<log channel>              owner of the log channel: JSON { term, servesBefore }
+ *   recovering                       while `elanus recover-meta` is at work: JSON
  *   owner-step/<log channel>         its last change of the above: JSON { term, step }
  */
 export const metaKeys = {
+  recovering: 'recovering',
   term: 'coordinator/term',
   leader: 'coordinator/leader',
   oracleLimit: 'oracle/limit',
@@ -35,6 +37,9 @@ export const metaKeys = {
   owner: (logChannel: string) => `owner/${logChannel}`,
   ownerStep: (logChannel: string) => `owner-step/${logChannel}`,
 } as const
+
+/** Number of log channels: fixed when the database is made. */
+export const logChannelsSetting = 'cluster/log-channels'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

@@ -24,6 +24,7 @@ export function remoteCoordinator(client: RpcClient): Coordinator {
     listSettings: (prefix) => call('listSettings', prefix),
     logChannelOwner: (name) => call('logChannelOwner', name),
     setLogChannelOwner: (name, found, next) => call('setLogChannelOwner', name, found, next),
+    secure: () => call('secure'),
     nodes: () => call('nodes'),
     // It goes on: it is not ours.
     stop: async () => {},

@@ -35,6 +35,7 @@ export function serveCoordinator(coordinator: Coordinator): ServedContract {
         found as LogChannelOwner | undefined,
         next as LogChannelOwner,
       ),
+    secure: () => coordinator.secure(),
     nodes: () => coordinator.nodes(),
   }
 }

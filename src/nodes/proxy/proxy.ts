@@ -74,7 +74,9 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   }
   await inDdlTurn(environment, async () => {
     await putTables(environment)
-    await environment.sequences.forgetUnknown(environment.postgres.catalog().sequences)
+    const { sequences } = environment.postgres.catalog()
+    await environment.sequences.forgetUnknown(sequences)
+    await environment.sequences.catchUp(sequences)
   })
   const openSession: OpenSession = async (request) => {
     checkRequest(request)

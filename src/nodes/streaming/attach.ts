@@ -59,6 +59,8 @@ export async function attach(
       channel.checkpoint = checkpoint
     }
     await recordSegments(state, { add: segments, remove: [], checkpoints }, context)
+    // The log does not have these rows.
+    await state.coordinator.secure()
     readable.apply()
     channel.savedRowId = channel.nextRowId
     const { growing, sealed } = channel.view

@@ -111,6 +111,7 @@ export async function truncateLog(
       channel.savedRowId = channel.nextRowId
     }
     await state.coordinator.switchSegments({ add: [], remove: [], checkpoints })
+    await state.coordinator.secure()
     await wal.truncate(logChannel, needed)
     state.log.noteTruncated(needed)
     state.logStart = needed

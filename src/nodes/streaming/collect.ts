@@ -63,6 +63,7 @@ export async function collectReleased(
   const released = [...garbage.segments.values()]
   const named = new Set((await coordinator.segments()).map(({ segmentId }) => segmentId))
   if (await areHeld(state)) return
+  await coordinator.secure()
   for (const segment of released) {
     // Its removal is being recorded.
     if (named.has(segment.segmentId)) continue
@@ -90,6 +91,7 @@ export async function collectUnnamed(
     if (before.has(name) && nowMs - since >= limits.orphanGraceMs) gone.push(name)
   }
   if (gone.length === 0 || (await areHeld(state))) return
+  await coordinator.secure()
   await dataNode.removeObjects(gone, context)
   for (const name of gone) garbage.unnamed.delete(name)
 }

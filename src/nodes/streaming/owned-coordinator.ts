@@ -42,6 +42,7 @@ export function ownedCoordinator(
     listSettings: (prefix) => coordinator.listSettings(prefix),
     logChannelOwner: (name) => coordinator.logChannelOwner(name),
     setLogChannelOwner: (name, found, next) => coordinator.setLogChannelOwner(name, found, next),
+    secure: () => coordinator.secure(),
     nodes: () => coordinator.nodes(),
     stop: () => coordinator.stop(),
     switchSegments: (change) => inOrder((by) => coordinator.switchSegments({ ...change, by })),

@@ -65,6 +65,10 @@ async function commitChanges(
   try {
     await putTables(changed, after, environment)
     await verifyNewKeys(transaction, changed, before, environment, context)
+    // Rows in the log are read again by the forms of their tables: both or neither, also when the meta store is lost.
+    if (transaction.overlays.size > 0 || transaction.staged.length > 0) {
+      await environment.coordinator.secure()
+    }
     return await commitForms(transaction, before, after, environment, context)
   } catch (error) {
     if (hasCertainlyFailed(error)) await takeBack(changed, before, after, environment)

@@ -10,12 +10,19 @@ import type { SequenceInfo, SequenceState } from '#postgres/contract.js'
 
 /** As PostgreSQL's SEQ_LOG_VALS: values that may be skipped by a crash. */
 const leaseSize = 32n
+/** After so many values the lease is secured, too: who recovers a lost meta store leaves out as many. */
+const securedEvery = 4096n
+/** Left by `elanus recover-meta`: counters may be behind what was given out, by less than this many values. */
+const behindSetting = 'sequences-behind'
+const behindMax = 2n * securedEvery
 
 interface Counter {
   readonly mutex: Mutex
   state: SequenceState
   /** Values up to here (in direction of the increment) are covered by what is persisted. */
   leasedTo: bigint
+  /** In the copy of the meta store. */
+  securedTo: bigint | undefined
 }
 
 export class Sequences {
@@ -42,6 +49,7 @@ export class Sequences {
         mutex: new Mutex(),
         state: { oid: info.oid, lastValue: info.start, isCalled: false },
         leasedTo: info.start - info.increment,
+        securedTo: undefined,
       }
     }
     const lastValue = BigInt(new TextDecoder().decode(stored))
@@ -49,6 +57,7 @@ export class Sequences {
       mutex: new Mutex(),
       state: { oid: info.oid, lastValue, isCalled: true },
       leasedTo: lastValue,
+      securedTo: undefined,
     }
   }
 
@@ -144,8 +153,31 @@ export class Sequences {
         new TextEncoder().encode(lease.toString()),
       )
       counter.leasedTo = lease
+      await this.#secure(info, counter)
     }
     counter.state = state
+  }
+
+  async #secure({ increment }: SequenceInfo, counter: Counter): Promise<void> {
+    const { leasedTo, securedTo } = counter
+    const ahead = securedTo === undefined ? undefined : (leasedTo - securedTo) / increment
+    if (ahead !== undefined && ahead >= 0n && ahead < securedEvery) return
+    await this.#coordinator.secure()
+    counter.securedTo = leasedTo
+  }
+
+  /** After recovery of the meta store: past all that may have been given out. One that was never used is as it was. */
+  async catchUp(known: ReadonlyMap<number, SequenceInfo>): Promise<void> {
+    if ((await this.#coordinator.getSetting(behindSetting)) === undefined) return
+    for (const info of known.values()) {
+      const key = `sequence/${info.oid}`
+      const stored = await this.#coordinator.getSetting(key)
+      if (stored === undefined) continue
+      const past = BigInt(new TextDecoder().decode(stored)) + info.increment * behindMax
+      const value = past > info.max ? info.max : past < info.min ? info.min : past
+      await this.#coordinator.putSetting(key, new TextEncoder().encode(value.toString()))
+    }
+    await this.#coordinator.putSetting(behindSetting, undefined)
   }
 
   /** The sequence was dropped, restarted or altered: read it anew. */
