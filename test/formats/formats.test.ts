@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { systemRuntime } from '#base/system-runtime.js'
+import { readBackup } from '#cli/backup/backup-manifest.js'
+import { readCopy } from '#cli/recover-meta/read-copy.js'
 import { decodeBatch } from '#engine/columnar/batch-codec.js'
 import { native } from '#engine/index/native.js'
 import { checksumOf } from '#engine/segment/checksum.js'
@@ -30,6 +32,7 @@ type Reader = (folder: string) => Promise<void>
 
 /** By folder. The folder is a copy: stores may write in it. */
 const readers: Readonly<Record<string, Reader>> = {
+  'backup-1': readBackups,
   'batch-1': async (folder) => {
     const bytes = new Uint8Array(await readFile(join(folder, 'every-kind.bin')))
     expect(decodeBatch(bytes)).toEqual(values.batch)
@@ -203,4 +206,19 @@ async function readSnapshot(folder: string, format: string): Promise<void> {
     content: content === undefined ? undefined : new Uint8Array(content),
   }))
   expect(files).toEqual(values.bundle)
+}
+
+async function readBackups(folder: string): Promise<void> {
+  const objects = await openDirectoryObjects(folder)
+  const { objects: _, ...facts } = values.snapshotFacts
+  expect((await readBackup(objects)).manifest).toEqual({
+    ...facts,
+    kind: 'elanus backup',
+    formatVersion: 1,
+    takenAt: '2026-11-21T00:00:00.000Z',
+  })
+  const { term, keys } = await readCopy(objects)
+  expect(term).toBe(1)
+  expect(Object.fromEntries(keys)).toEqual(values.copiedMeta)
+  await objects.close()
 }

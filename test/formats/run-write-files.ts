@@ -11,8 +11,11 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { backgroundContext } from '#base/context.js'
 import { systemRuntime } from '#base/system-runtime.js'
+import { putBackup } from '#cli/backup/backup-manifest.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import { native } from '#engine/index/native.js'
+import { openFencedMeta } from '#nodes/coordinator/fenced-meta.js'
+import { copiesMeta } from '#nodes/coordinator/meta-copy.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import { encodeLogRecord, type LogRecordContent } from '#nodes/streaming/log-record.js'
 import { encodeTable } from '#nodes/streaming/table-settings.js'
@@ -25,6 +28,7 @@ import * as values from './values.js'
 const root = fileURLToPath(new URL('./fixtures', import.meta.url))
 
 const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
+  'backup-1': writeBackup,
   'batch-1': (folder) => put(folder, 'every-kind.bin', encodeBatch(values.batch)),
   'hnsw-2': writeIndex,
   'log-record-1': (folder) => writeLogRecords(folder, values.logRecords),
@@ -39,6 +43,28 @@ const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
 async function put(folder: string, name: string, bytes: Uint8Array | string): Promise<void> {
   await mkdir(dirname(join(folder, name)), { recursive: true })
   await writeFile(join(folder, name), bytes)
+}
+
+/** A folder of backups with one, and beside it a copy of a meta store: a base and changes. */
+async function writeBackup(folder: string): Promise<void> {
+  const objects = await openDirectoryObjects(folder)
+  await putBackup(objects, values.snapshotFacts, new Date(Date.UTC(2026, 10, 21)))
+  const meta = await openEmbeddedMeta(join(folder, '.meta'))
+  const fenced = await openFencedMeta(meta)
+  const copy = copiesMeta(fenced, meta, objects, systemRuntime)
+  await copy.fenced.write([{ kind: 'put', key: 'setting/gone', value: new Uint8Array([1]) }])
+  await copy.save()
+  const puts = Object.entries(values.copiedMeta).map(([key, value]) => ({
+    kind: 'put' as const,
+    key,
+    value,
+  }))
+  await copy.fenced.write([...puts, { kind: 'delete', key: 'setting/gone' }])
+  await copy.save()
+  await copy.stop()
+  await meta.close()
+  await objects.close()
+  for (const name of ['.meta', '.tmp']) await rm(join(folder, name), { recursive: true })
 }
 
 async function writeLogRecords(

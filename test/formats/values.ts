@@ -2,9 +2,11 @@
  * What the stored files say. A set of files that is stored once is read for ever: values of a stored set are not changed;
  * what a new version can say besides gets new values here.
  */
+
 import type { Timestamp } from '#base/timestamp.js'
 import type { Column, ColumnBatch, ColumnKind } from '#engine/columnar/column.js'
 import type { ColumnSchema, TableSchema } from '#engine/columnar/schema.js'
+import type { SnapshotFacts } from '#nodes/proxy/backup/facts.js'
 import type { TransactionId } from '#nodes/streaming/contract.js'
 import type { LogRecordContent } from '#nodes/streaming/log-record.js'
 import type { BundleFile } from '#postgres/snapshot-bundle.js'
@@ -212,3 +214,34 @@ export const equalRows = {
     return [vector, (vector * 7) % 11, -vector / 4]
   }),
 } as const
+
+/** A backup's manifest, and a copy of the meta store after changes. */
+export const snapshotFacts: SnapshotFacts = {
+  objects: 'directory:///somewhere',
+  timestamp: 800_000_000_000_000 as Timestamp,
+  ddl: [
+    {
+      sql: 'CREATE TABLE t (a int PRIMARY KEY)',
+      firstOid: 16_400,
+      settings: { user: 'postgres', gucs: [['search_path', 'public']] },
+    },
+  ],
+  tables: [
+    {
+      oid: 16_400,
+      schemaName: 'public',
+      name: 't',
+      incarnation: 0,
+      shardCount: 2,
+      indexes: [{ oid: 16_410, name: 't_e' }],
+    },
+  ],
+  shards: [{ tableId: 16_400, shard: 1, nextRowId: 7, segments: [] }],
+  sequences: [{ schemaName: 'public', name: 's', lastValue: '9007199254740993', isCalled: true }],
+  passwords: [{ role: 'app', verifier: 'SCRAM-SHA-256$4096:c2FsdA==$a:b' }],
+}
+
+export const copiedMeta: Readonly<Record<string, Uint8Array>> = {
+  'counter/segment-ids': new Uint8Array([54, 53]),
+  'setting/kept': new Uint8Array([0, 255]),
+}
