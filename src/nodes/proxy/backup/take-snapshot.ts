@@ -71,7 +71,7 @@ export function databaseFacts(
 
 /** At or behind every value that was given: another proxy may have given some of what is leased. */
 async function sequenceFacts(
-  { coordinator, sequences, takeDdlTurn }: ProxyEnvironment,
+  { coordinator, sequences, others }: ProxyEnvironment,
   catalog: CatalogSnapshot,
 ): Promise<readonly SequenceFacts[]> {
   const facts: SequenceFacts[] = []
@@ -81,7 +81,7 @@ async function sequenceFacts(
       value: { lastValue: state?.lastValue ?? info.start, isCalled: state?.isCalled ?? false },
       states: [],
     }))
-    const leased = takeDdlTurn === undefined ? undefined : await leasedTo(coordinator, info)
+    const leased = others === undefined ? undefined : await leasedTo(coordinator, info)
     const isBehind =
       leased !== undefined &&
       (info.increment > 0n ? leased > own.lastValue : leased < own.lastValue)
