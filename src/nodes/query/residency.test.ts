@@ -193,3 +193,13 @@ test('a thing larger than the budget is there alone, and gone when nobody uses i
   world.residency.release([1])
   expect(world.opened.size).toBe(0)
 })
+
+test('of nothing all is here, also while somebody waits for room', async () => {
+  const { residency } = new World([10, 10], 10)
+  const held = await residency.acquire([0], backgroundContext)
+  const waiting = residency.acquire([1], backgroundContext)
+  expect(residency.figures().waitingCount).toBe(1)
+  expect(residency.acquireHere([])).toEqual([])
+  residency.release(held.map(({ key }) => key))
+  residency.release((await waiting).map(({ key }) => key))
+})

@@ -117,7 +117,8 @@ export class Residency<K, V> {
 
   /** The usual case apart: everything is here, nobody waits. Pins it all, or returns undefined. */
   acquireHere(wanted: readonly K[]): readonly Pinned<K, V>[] | undefined {
-    if (this.#waiting.length > 0) return undefined
+    // Of nothing all is here, whoever waits.
+    if (this.#waiting.length > 0 && wanted.length > 0) return undefined
     const pinned: Pinned<K, V>[] = []
     for (const key of wanted) {
       const value = this.#slots.get(key)?.value

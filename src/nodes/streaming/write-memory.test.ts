@@ -116,6 +116,40 @@ describe('a streaming node short of memory', () => {
     expect(segments.length).toBeGreaterThan(1)
   })
 
+  test('whose flushes are slow has writers wait for them: segments do not pile up', async () => {
+    world = await World.create()
+    world.growingBytes = 200_000
+    world.background = 'automatic'
+    world.dataNodeSeen = (node) => ({
+      ...node,
+      async flush(...given) {
+        await world.runtime.sleep(30)
+        return await node.flush(...given)
+      },
+    })
+    await world.open({ segmentBytesMax: world.growingBytes / 6, backgroundIntervalMs: 10 })
+    await world.node.putTable(docs)
+    let most = 0
+    let mostBytes = 0
+    const write = async (writer: number): Promise<void> => {
+      for (let from = 0; from < 3000; from += 50) {
+        await world.commit(insert(...rows(writer * 10_000 + from, 50)))
+        const { segments } = await world.node.statistics(tableId)
+        const growing = segments.filter(({ stage }) => stage === 'growing')
+        most = Math.max(most, growing.length)
+        mostBytes = Math.max(
+          mostBytes,
+          growing.reduce((sum, { bytes }) => sum + bytes, 0),
+        )
+      }
+    }
+    await Promise.all([0, 1, 2, 3].map(write))
+    expect((await world.node.statistics(tableId)).liveRows).toBe(12_000)
+    expect(mostBytes).toBeLessThanOrEqual(world.growingBytes)
+    // As many as fit, one that takes rows, and one of which the flush has just ended.
+    expect(most).toBeLessThanOrEqual(8)
+  })
+
   test('refuses a COPY that is larger than memory, and goes on when it is given up', async () => {
     await open('automatic')
     const staged = await world.node.stage(tableId, 0)
