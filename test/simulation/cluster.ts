@@ -172,7 +172,7 @@ export class Cluster {
         this.#bootServer(process)
         return
       case 'coordinator':
-        this.#coordinators.set(name, openPlace(process, this.disks))
+        this.#coordinators.set(name, openPlace(process, this.disks, this.settings))
         if (this.settings.election === 'leased') {
           this.#bootCandidate(name)
           return
@@ -216,7 +216,7 @@ export class Cluster {
 
   #bootServer(process: SimProcess): void {
     const start = async (): Promise<void> => {
-      const place = openPlace(process, this.disks)
+      const place = openPlace(process, this.disks, this.settings)
       const coordinator = await lead(place, 'exclusive')
       const nodes = new Map<string, StreamingNode>()
       const surroundings = {
@@ -267,7 +267,7 @@ export class Cluster {
   }
 
   #bootQuery(process: SimProcess): void {
-    const target = startQuery(openPlace(process, this.disks))
+    const target = startQuery(openPlace(process, this.disks, this.settings))
     this.#queryNodes.set(process.name, { process, target })
     for (const worker of this.#workers.values()) this.#introduce(worker, process.name)
   }
@@ -283,7 +283,7 @@ export class Cluster {
   }
 
   #bootWorker(process: SimProcess): void {
-    const place = openPlace(process, this.disks)
+    const place = openPlace(process, this.disks, this.settings)
     const coordinator = this.#coordinatorFor(process)
     this.#carryOut(process, startData(place), {
       done: (dataNode) => {

@@ -11,6 +11,7 @@ import type { QueryNode } from '#nodes/query/contract.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
 import type { StreamingNode } from '#nodes/streaming/contract.js'
 import { openReopeningStreamingNode } from '#nodes/streaming/reopening-node.js'
+import { WriteMemory } from '#nodes/streaming/write-memory.js'
 import type { SimProcess } from './process.js'
 import type { Settings } from './settings.js'
 import { type Disks, openStores, type Stores } from './stores.js'
@@ -21,11 +22,17 @@ export interface Place {
   readonly process: SimProcess
   readonly stores: Stores
   readonly native: Native
+  /** Of all rows that the process has not flushed. */
+  readonly memory: WriteMemory
+  /** What its query node keeps in memory. */
+  readonly sealedBytes: number
 }
 
-export function openPlace(process: SimProcess, disks: Disks): Place {
+export function openPlace(process: SimProcess, disks: Disks, settings: Settings): Place {
   const stores = openStores(process, disks)
-  return { process, stores, native: createPlainNative(stores.files) }
+  const { growingBytes, sealedBytes } = settings
+  const memory = new WriteMemory({ runtime: process.runtime, hardBytes: growingBytes })
+  return { process, stores, native: createPlainNative(stores.files), memory, sealedBytes }
 }
 
 export async function lead(
@@ -65,8 +72,9 @@ export function stand({ process, stores }: Place, leaseMs: number): Coordinator 
   )
 }
 
-export function startQuery({ process, stores, native }: Place): QueryNode {
-  return startQueryNode({ native, objects: stores.objects, runtime: process.runtime })
+export function startQuery({ process, stores, native, sealedBytes }: Place): QueryNode {
+  const { runtime } = process
+  return startQueryNode({ native, objects: stores.objects, runtime, memoryBytes: sealedBytes })
 }
 
 export function startData({ process, stores, native }: Place): Promise<DataNode> {
@@ -92,7 +100,7 @@ export interface Surroundings {
 }
 
 export async function own(
-  { process, stores, native }: Place,
+  { process, stores, native, memory }: Place,
   logChannel: string,
   surroundings: Surroundings,
   settings: Settings,
@@ -107,6 +115,7 @@ export async function own(
     logChannelCount: settings.logChannelCount,
     native,
     runtime,
+    memory,
     ownership,
     limits: settings.limits,
     background: 'automatic',

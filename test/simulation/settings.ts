@@ -18,6 +18,9 @@ export interface Settings {
   readonly proxyCount: number
   readonly sessionsPerProxy: number
   readonly limits: Partial<StreamingLimits>
+  /** Of rows that are not flushed, and of segments that are, in a process. */
+  readonly growingBytes: number
+  readonly sealedBytes: number
   /** Time with faults. */
   readonly troubleMs: number
   /** Until a process hears who leads and owns. */
@@ -121,6 +124,8 @@ function anySettings(random: Random): Settings {
       deletedPartMax: random.pick([0.1, 0.3]),
       backgroundIntervalMs: random.pick([10, 30, 100, 2000]),
     },
+    growingBytes: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 8000, 16_000]),
+    sealedBytes: random.pick([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 1000, 6000]),
     troubleMs: random.between(300, 700),
     directoryLagMsMax: random.pick([2, 60, 400]),
     everyMs: {
