@@ -17,6 +17,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const programs = join(root, 'build', 'services')
 const data = process.env.ELANUS_SERVICES ?? join(programs, 'data')
 const basePort = Number(process.env.ELANUS_SERVICES_PORT ?? 23790)
+/** Another address than loopback only where nobody else gets: a network namespace of a test. */
+const host = process.env.ELANUS_SERVICES_HOST ?? '127.0.0.1'
 const kafkaVersion = '4.1.0'
 /** The last release of the module; its code says when: 2026-02-12. */
 const minioVersion = 'v0.0.0-20260212201848-7aac2a2c5b7c'
@@ -34,11 +36,11 @@ const ports = {
 }
 
 export const addresses = {
-  etcd: `127.0.0.1:${ports.etcd}`,
-  kafka: `127.0.0.1:${ports.kafka}`,
-  s3: `http://${minioUser}:${minioPassword}@127.0.0.1:${ports.minio}/${bucket}`,
+  etcd: `${host}:${ports.etcd}`,
+  kafka: `${host}:${ports.kafka}`,
+  s3: `http://${minioUser}:${minioPassword}@${host}:${ports.minio}/${bucket}`,
   /** As `elanus start --objects` takes it; the keys come from the environment. */
-  objects: `s3://${bucket}/elanus?endpoint=http://127.0.0.1:${ports.minio}`,
+  objects: `s3://${bucket}/elanus?endpoint=http://${host}:${ports.minio}`,
 }
 
 export const s3Environment = {
@@ -61,9 +63,9 @@ const services = {
         ...['--name', 'elanus', '--data-dir', join(data, 'etcd')],
         ...['--listen-client-urls', `http://${addresses.etcd}`],
         ...['--advertise-client-urls', `http://${addresses.etcd}`],
-        ...['--listen-peer-urls', `http://127.0.0.1:${ports.etcdPeer}`],
-        ...['--initial-advertise-peer-urls', `http://127.0.0.1:${ports.etcdPeer}`],
-        ...['--initial-cluster', `elanus=http://127.0.0.1:${ports.etcdPeer}`],
+        ...['--listen-peer-urls', `http://${host}:${ports.etcdPeer}`],
+        ...['--initial-advertise-peer-urls', `http://${host}:${ports.etcdPeer}`],
+        ...['--initial-cluster', `elanus=http://${host}:${ports.etcdPeer}`],
         ...[
           '--max-txn-ops',
           '65536',
@@ -140,7 +142,7 @@ const services = {
     },
     command: () => ({
       program: join(programs, 'minio', 'minio'),
-      args: ['server', '--quiet', '--address', `127.0.0.1:${ports.minio}`, join(data, 'minio')],
+      args: ['server', '--quiet', '--address', `${host}:${ports.minio}`, join(data, 'minio')],
       env: {
         MINIO_ROOT_USER: minioUser,
         MINIO_ROOT_PASSWORD: minioPassword,
@@ -172,9 +174,9 @@ ${dependency('org.slf4j', 'slf4j-simple', '1.7.36')}
 function kafkaProperties() {
   return `process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:${ports.kafkaController}
-listeners=PLAINTEXT://127.0.0.1:${ports.kafka},CONTROLLER://127.0.0.1:${ports.kafkaController}
-advertised.listeners=PLAINTEXT://127.0.0.1:${ports.kafka}
+controller.quorum.voters=1@${host}:${ports.kafkaController}
+listeners=PLAINTEXT://${host}:${ports.kafka},CONTROLLER://${host}:${ports.kafkaController}
+advertised.listeners=PLAINTEXT://${host}:${ports.kafka}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs=${join(data, 'kafka')}
@@ -214,7 +216,7 @@ function pidOf(name) {
 
 function answers(port) {
   return new Promise((resolve) => {
-    const socket = createConnection({ host: '127.0.0.1', port, timeout: 1000 })
+    const socket = createConnection({ host, port, timeout: 1000 })
     const end = (result) => {
       socket.destroy()
       resolve(result)
@@ -273,7 +275,7 @@ async function main([verb = 'status', ...wanted]) {
   if (verb === 'start') {
     for (const name of names) {
       await start(name)
-      console.log(`${name} listens on 127.0.0.1:${services[name].port}`)
+      console.log(`${name} listens on ${host}:${services[name].port}`)
     }
   } else if (verb === 'stop') for (const name of names) await stop(name)
   else if (verb === 'kill') for (const name of names) await stop(name, 'SIGKILL')
@@ -285,7 +287,7 @@ async function main([verb = 'status', ...wanted]) {
     for (const name of names) {
       const pid = pidOf(name)
       console.log(
-        `${name}: ${pid === undefined ? 'stopped' : `process ${pid}, 127.0.0.1:${services[name].port}`}`,
+        `${name}: ${pid === undefined ? 'stopped' : `process ${pid}, ${host}:${services[name].port}`}`,
       )
     }
   } else throw new Error(`start, stop, kill, status or env, not ${verb}`)

@@ -53,6 +53,7 @@ export class Load {
       accountCount: options.bank.accountCount,
       lists: new Lists(),
       unexpected: [],
+      hasRowLocks: false,
       acknowledged: { count: 0 },
       nextTransfer: () => {
         transfer += 1

@@ -16,11 +16,37 @@ export interface ProgramsOptions {
   readonly port: number
   /** Of `cluster.mjs start`. */
   readonly startArguments: readonly string[]
+  /** Hosts of their own; all on this one unless given. */
+  readonly places?: Places
 }
+
+/** Every node has a host with its name, the services share one. */
+export interface Places {
+  readonly services: Place
+  /** Names of nodes. */
+  of(name: string): Place
+  /** Of `elanus start` on all of them. */
+  readonly arguments: readonly string[]
+  /** Proxies listen where others reach them: they ask for one. */
+  readonly password: string
+}
+
+export interface Place {
+  readonly address: string
+  /** What to put before a command so that it runs there. */
+  readonly enter: readonly string[]
+}
+
+/** In the order in which cluster.mjs gives out ports. */
+export const nodeNames = [
+  ...['coordinator-1', 'coordinator-2', 'query-1', 'query-2', 'data-1'],
+  ...['streaming-1', 'streaming-2', 'proxy-1', 'proxy-2'],
+]
 
 export interface Address {
   readonly host: string
   readonly port: number
+  readonly password?: string
 }
 
 export class Programs {
@@ -32,26 +58,51 @@ export class Programs {
 
   constructor(options: ProgramsOptions) {
     this.#options = options
-    const { port } = options
+    const { port, places } = options
+    const services = places?.services.address ?? '127.0.0.1'
     this.#environment = {
       ...process.env,
       // Tests run from source; the nodes are the built ones.
       NODE_OPTIONS: '',
       ELANUS_SERVICES: join(options.folder, 'services'),
+      ELANUS_SERVICES_HOST: services,
       ELANUS_SERVICES_PORT: String(port),
       ELANUS_CLUSTER: join(options.folder, 'cluster'),
       ELANUS_CLUSTER_PORT: String(port + 10),
       ELANUS_CLUSTER_PG_PORT: String(port + 50),
     }
-    this.proxies = [0, 1].map((i) => ({ host: '127.0.0.1', port: port + 50 + i }))
-    this.etcd = `127.0.0.1:${port}`
+    this.proxies = [0, 1].map((i) => ({
+      host: places?.of(`proxy-${i + 1}`).address ?? '127.0.0.1',
+      port: port + 50 + i,
+      ...(places === undefined ? {} : { password: places.password }),
+    }))
+    this.etcd = `${services}:${port}`
     mkdirSync(this.#folder('services'), { recursive: true })
     mkdirSync(this.#folder('cluster'), { recursive: true })
     process.once('exit', () => this.killNow())
   }
 
   async start(): Promise<void> {
-    await this.#run('cluster.mjs', ['start', ...this.#options.startArguments])
+    const { places, startArguments } = this.#options
+    if (places === undefined) return await this.#run('cluster.mjs', ['start', ...startArguments])
+    await this.#run('services.mjs', ['start', 'etcd', 'kafka', 'minio'], places.services)
+    await Promise.all(nodeNames.map((name) => this.#startNodes([name])))
+  }
+
+  async #startNodes(names: readonly string[]): Promise<void> {
+    const { places, startArguments } = this.#options
+    if (places === undefined) {
+      return await this.#run('cluster.mjs', ['start', ...names, ...startArguments])
+    }
+    for (const name of names) {
+      const place = places.of(name)
+      const port = this.#options.port + 10 + nodeNames.indexOf(name)
+      const shown = ['--advertise', `${place.address}:${port}`, ...places.arguments]
+      const listening = ['--host', place.address, '--auth', 'scram-sha-256']
+      const own = name.startsWith('proxy') ? [...shown, ...listening] : shown
+      const args = ['start', name, ...startArguments, '--', ...own]
+      await this.#run('cluster.mjs', args, place)
+    }
   }
 
   /** SIGKILL of nodes and services; resolves when they have ended. */
@@ -66,11 +117,11 @@ export class Programs {
   /** Resolves when services answer and nodes say that they are ready. */
   async restart(names: readonly string[]): Promise<void> {
     const [services, nodes] = byScript(names)
-    for (const name of services) await this.#run('services.mjs', ['start', name])
-    for (const name of nodes) this.#keepLog(name)
-    if (nodes.length > 0) {
-      await this.#run('cluster.mjs', ['start', ...nodes, ...this.#options.startArguments])
+    for (const name of services) {
+      await this.#run('services.mjs', ['start', name], this.#options.places?.services)
     }
+    for (const name of nodes) this.#keepLog(name)
+    if (nodes.length > 0) await this.#startNodes(nodes)
   }
 
   /** Which services there are: objects may lie in a directory, the log in the object store. */
@@ -138,11 +189,17 @@ export class Programs {
   }
 
   /** @throws Error with what the script says */
-  #run(script: string, args: readonly string[]): Promise<void> {
+  #run(script: string, args: readonly string[], place?: Place): Promise<void> {
     return new Promise((resolve, reject) => {
       // A group of its own: Ctrl-C is ours to handle.
-      const child = spawn(process.execPath, [join(scripts, script), ...args], {
-        env: this.#environment,
+      const command = [...(place?.enter ?? []), process.execPath, join(scripts, script), ...args]
+      const [program = '', ...rest] = command
+      const password = this.#options.places?.password
+      const child = spawn(program, rest, {
+        env: {
+          ...this.#environment,
+          ...(password === undefined ? {} : { ELANUS_PASSWORD: password }),
+        },
         stdio: ['ignore', 'pipe', 'pipe'],
         detached: true,
       })

@@ -5,13 +5,19 @@
  * them: it begins behind the revision that etcd has then.
  * etcd bounds a transaction by --max-txn-ops (128 unless set) and --max-request-bytes (1.5 MiB unless set): for a cluster both
  * are set higher (scripts/services.mjs); what is refused for its size has not happened.
+ *
+ * A write is sent once: sent again after its answer was lost it would find its own first attempt and call it a conflict. Reads
+ * are tried again. Nobody waits for a circuit breaker or a backoff of the client's: whoever calls knows how long it can wait.
+ * A connection on which nothing comes back is found by pings, or a watch would be silent for ever.
  */
 import {
   Etcd3,
   EtcdLeaseInvalidError,
   GRPCInvalidArgumentError,
   type IKeyValue,
+  type IOptions,
   type IRequestOp,
+  isRecoverableError,
 } from 'etcd3'
 import { AsyncQueue } from '#base/async/async-queue.js'
 import { Mutex } from '#base/async/mutex.js'
@@ -39,29 +45,56 @@ type Change = MetaEntry | { readonly key: string; readonly deleted: true }
 const requestTimeoutMs = 5000
 /** Keys of one page: values are up to 1 MiB. */
 const pageKeyCount = 128
+const readAgainMs = 100
+/** etcd hangs up on who pings more often than every five seconds (--grpc-keepalive-min-time). */
+const pingAfterMs = 6000
+const pingTimeoutMs = 3000
+
+type FaultHandling = NonNullable<IOptions['faultHandling']>
+type Policy = NonNullable<FaultHandling['global']>
+type Backoff = NonNullable<FaultHandling['watchBackoff']>
+
+/** The client's default tries three times, and lets nothing through for five seconds after three failures. */
+const noPolicy = {
+  execute: async (work: (context: { signal: AbortSignal }) => unknown) =>
+    await work({ signal: new AbortController().signal }),
+} as unknown as Policy
+/** Of watches; the client's default grows to half a minute. */
+const watchBackoff: Backoff = { duration: 300, next: () => watchBackoff }
 
 /** Connects when it is first needed. */
 export function openEtcdMeta({ endpoints, prefix }: EtcdMetaOptions, runtime: Runtime): MetaStore {
   const client = new Etcd3({
     hosts: endpoints.map((endpoint) => `http://${endpoint}`),
     dialTimeout: requestTimeoutMs,
-    grpcOptions: { 'grpc.max_receive_message_length': -1, 'grpc.max_send_message_length': -1 },
+    grpcOptions: {
+      'grpc.max_receive_message_length': -1,
+      'grpc.max_send_message_length': -1,
+      'grpc.keepalive_time_ms': pingAfterMs,
+      'grpc.keepalive_timeout_ms': pingTimeoutMs,
+      'grpc.keepalive_permit_without_calls': 1,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 1000,
+    },
+    faultHandling: { global: noPolicy, host: () => noPolicy, watchBackoff },
     defaultCallOptions: ({ isStream }) =>
       isStream ? {} : { deadline: runtime.nowMs() + requestTimeoutMs },
   })
-  return new EtcdMeta(client, prefix === '' ? '' : `${prefix}/`)
+  return new EtcdMeta(client, prefix === '' ? '' : `${prefix}/`, runtime)
 }
 
 class EtcdMeta implements MetaStore {
   readonly #client: Etcd3
   readonly #prefix: string
+  readonly #runtime: Runtime
   readonly #turns = new Mutex()
   readonly #watches = new Set<AsyncQueue<Change>>()
   #closed = false
 
-  constructor(client: Etcd3, prefix: string) {
+  constructor(client: Etcd3, prefix: string, runtime: Runtime) {
     this.#client = client
     this.#prefix = prefix
+    this.#runtime = runtime
   }
 
   get(key: string): Promise<MetaEntry | undefined> {
@@ -180,7 +213,8 @@ class EtcdMeta implements MetaStore {
         id,
         keepAlive: async () => {
           try {
-            await lease.keepaliveOnce()
+            // In time to try again. Without a deadline it would wait for an answer for ever.
+            await lease.keepaliveOnce({ deadline: this.#runtime.nowMs() + ttlMs / 2 })
             return true
           } catch (error) {
             if (error instanceof EtcdLeaseInvalidError) return false
@@ -189,7 +223,8 @@ class EtcdMeta implements MetaStore {
         },
         revoke: async () => {
           try {
-            await lease.revoke()
+            // In turn: a watch that began before sees its keys go.
+            await this.#turns.run(() => lease.revoke())
           } catch (error) {
             if (error instanceof EtcdLeaseInvalidError) return
             throw storeError('indeterminate', 'revoke a lease in', error)
@@ -217,11 +252,18 @@ class EtcdMeta implements MetaStore {
   }
 
   async #reading<T>(work: () => Promise<T>): Promise<T> {
-    this.#checkOpen()
-    try {
-      return await work()
-    } catch (error) {
-      throw storeError('determinate', 'read', error)
+    const deadlineMs = this.#runtime.monotonicMs() + requestTimeoutMs
+    for (;;) {
+      this.#checkOpen()
+      try {
+        return await work()
+      } catch (error) {
+        const isOver = this.#runtime.monotonicMs() >= deadlineMs
+        if (isOver || !(error instanceof Error) || !isRecoverableError(error)) {
+          throw storeError('determinate', 'read', error)
+        }
+      }
+      await this.#runtime.sleep(readAgainMs)
     }
   }
 
