@@ -134,6 +134,11 @@ export class Programs {
     return address.endsWith(`:${this.#options.port + 10}`) ? 'coordinator-1' : 'coordinator-2'
   }
 
+  /** The folder in which a service keeps its data; `objects`: that of a directory as object store. */
+  dataOf(name: string): string {
+    return join(this.#folder(name === 'objects' ? 'cluster' : 'services'), name)
+  }
+
   /** In order. */
   async stop(): Promise<void> {
     await this.#run('cluster.mjs', ['stop'])

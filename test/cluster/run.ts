@@ -1,6 +1,9 @@
 /**
- * By hand: node --import tsx --conditions=source test/cluster/run.ts [--minutes 5] [--seed N] [--victims a,b+c] [--port N]
- * [--folder DIR] [--clients 3] [-- arguments of cluster.mjs start]
+ * By hand: node --import tsx --conditions=source test/cluster/run.ts [--scenario kills|partitions|stores] [--minutes 5] [--seed N]
+ * [--victims a,b+c] [--only WORDS] [--port N] [--folder DIR] [--clients 3] [-- arguments of cluster.mjs start]
+ *
+ * kills: SIGKILL of nodes and services. partitions: nodes on hosts of their own (network namespaces, needs root) between which
+ * messages are dropped. stores: services that stand still, refuse or are full.
  * Leaves history, logs, data and the table of gaps in the folder. Exit status 1: something is wrong.
  */
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
@@ -11,16 +14,21 @@ import { prepareChecker } from '../bank/check-isolation.js'
 import { judge } from '../bank/judge.js'
 import { randomFrom } from '../differential/random.js'
 import { gapTable } from './gap-table.js'
+import { openHosts } from './hosts.js'
 import { allVictims, kills, parseVictims } from './kills.js'
 import { Load } from './load.js'
+import { partitions } from './partitions.js'
 import { Programs } from './programs.js'
-import { runDisturbances } from './run-disturbances.js'
+import { type Disturbance, runDisturbances } from './run-disturbances.js'
+import { mountDisks, troubles } from './stores.js'
 
 const { values, positionals } = parseArgs({
   options: {
     minutes: { type: 'string', default: '5' },
     seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    scenario: { type: 'string', default: 'kills' },
     victims: { type: 'string' },
+    only: { type: 'string' },
     clients: { type: 'string', default: '3' },
     port: { type: 'string', default: '24700' },
     folder: { type: 'string' },
@@ -33,11 +41,15 @@ const print = (line: string): void => {
 const folder = values.folder ?? (await mkdtemp(join(tmpdir(), 'elanus-cluster-')))
 await mkdir(folder, { recursive: true })
 const seed = Number(values.seed)
+const hosts = values.scenario === 'partitions' ? openHosts(folder) : undefined
 const programs = new Programs({
   folder,
   port: Number(values.port),
   startArguments: positionals,
+  ...(hosts === undefined ? {} : { places: hosts.places }),
 })
+const disks = values.scenario === 'stores' ? mountDisks(programs) : undefined
+if (typeof disks === 'string') print(`no disk is made full: ${disks}`)
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
 
 const historyPath = join(folder, 'history.jsonl')
@@ -54,17 +66,17 @@ const load = new Load({
   bank,
   bankClients: Number(values.clients),
 })
-const victims =
-  values.victims === undefined ? allVictims(programs.services()) : parseVictims(values.victims)
 const gaps = await runDisturbances({
   programs,
   load,
-  disturbances: kills(programs, randomFrom(seed), victims),
+  disturbances: matching(values.only, disturbances()),
   minutes: Number(values.minutes),
   onStep: print,
 })
 await load.close()
 await programs.stop()
+hosts?.network.remove()
+if (typeof disks === 'object') disks.unmount()
 
 const table = gapTable(gaps)
 await writeFile(join(folder, 'gaps.md'), `${table}\n`)
@@ -94,3 +106,18 @@ for (const level of ['snapshot', 'committed'] as const) {
 for (const line of wrong.slice(0, 30)) print(line)
 print(wrong.length > 0 ? 'WRONG' : 'nothing lost, the total is constant, no wrong answer')
 process.exitCode = wrong.length > 0 ? 1 : 0
+
+function disturbances(): Iterable<Disturbance> {
+  const random = randomFrom(seed)
+  if (hosts !== undefined) return partitions(programs, hosts.network, random)
+  if (values.scenario === 'stores') {
+    return troubles(programs, random, typeof disks === 'object' ? disks : undefined)
+  }
+  const victims =
+    values.victims === undefined ? allVictims(programs.services()) : parseVictims(values.victims)
+  return kills(programs, random, victims)
+}
+
+function* matching(words: string | undefined, all: Iterable<Disturbance>): Generator<Disturbance> {
+  for (const one of all) if (words === undefined || one.name.includes(words)) yield one
+}

@@ -1,6 +1,6 @@
 /** A file system of its own that is as small as a test wants it (tmpfs): filled by the test, freed by the test. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,10 +15,11 @@ export interface SmallDisk {
   unmount(): void
 }
 
-/** @returns why there can be none, in words */
-export function mountSmallDisk(megabytes: number): SmallDisk | string {
+/** @param at a folder of its own unless given @returns why there can be none, in words */
+export function mountSmallDisk(megabytes: number, at?: string): SmallDisk | string {
   if (process.getuid?.() !== 0) return 'mounting a file system needs root'
-  const path = mkdtempSync(join(tmpdir(), 'elanus-small-disk-'))
+  const path = at ?? mkdtempSync(join(tmpdir(), 'elanus-small-disk-'))
+  mkdirSync(path, { recursive: true })
   const { status, stderr } = run('mount', [
     '-t',
     'tmpfs',
