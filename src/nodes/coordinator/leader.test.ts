@@ -84,6 +84,30 @@ test('a leader that cannot reach the store stops leading, and does no harm befor
   await second.candidate.stop()
 })
 
+test('a leader whose store is silent stops leading when its lease ends, and lets go of those who wait', async () => {
+  const disk = new MemoryMetaDisk(runtime)
+  let isSilent = false
+  const forever = 3_600_000
+  const first = new Member(disk, 'a', () =>
+    isSilent ? { ...noFault, delayBeforeMs: forever } : noFault,
+  )
+  await expect.poll(() => first.candidate.isLeading()).toBe(true)
+  const second = new Member(disk, 'b')
+  isSilent = true
+  const coordinator = followLeader({
+    coordinators: [first.candidate, second.candidate],
+    runtime,
+  })
+  // Both were asked while the first still led.
+  const waiting = first.candidate.timestamp()
+  const drawn = coordinator.timestamp()
+  await expect(waiting).rejects.toMatchObject({ outcome: 'indeterminate' })
+  expect(await drawn).toBeGreaterThan(0)
+  expect(first.candidate.isLeading()).toBe(false)
+  await second.candidate.stop()
+  first.kill()
+})
+
 /** Loses requests and answers. */
 function lossy(coordinator: Coordinator, chance: () => number): Coordinator {
   return new Proxy(coordinator, {

@@ -8,7 +8,7 @@
  * The key only keeps two from deposing each other all the time; what is right is kept by the term. Who is asked and is not the
  * leader says so with 57P03, and where the leader is, if he knows.
  */
-import { DatabaseError, SqlState } from '#base/errors.js'
+import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
@@ -36,6 +36,13 @@ export interface Candidate extends Coordinator {
   isLeading(): boolean
 }
 
+interface Leading {
+  readonly coordinator: Coordinator
+  readonly end: () => void
+  /** Rejects when it leads no more: whoever waits for an answer then asks the next one. */
+  readonly ended: Promise<never>
+}
+
 const leaseMsDefault = 2000
 const pauseMsMax = 500
 
@@ -44,7 +51,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
   const leaseMs = options.leaseMs ?? leaseMsDefault
   const onError = options.onError ?? (() => {})
   const stopping = new AbortController()
-  let leading: { readonly coordinator: Coordinator; readonly end: () => void } | undefined
+  let leading: Leading | undefined
   let leader: string | undefined
 
   const standing = stand()
@@ -108,7 +115,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
       })
       if (end.signal.aborted || stopping.signal.aborted) return
       leader = id
-      leading = { coordinator, end: () => end.abort() }
+      leading = { coordinator, end: () => end.abort(), ended: endOf(end.signal) }
       options.onLeading?.(coordinator, end.signal)
       await kept
       leading = undefined
@@ -131,7 +138,7 @@ export function startCandidate(options: CandidateOptions): Candidate {
       if (signal.aborted || stopping.signal.aborted) break
       const askedMs = runtime.monotonicMs()
       try {
-        if (!(await lease.keepAlive())) break
+        if (!(await keptWithin(lease, deadlineMs - askedMs, runtime))) break
         deadlineMs = askedMs + leaseMs
       } catch (error) {
         onError(error)
@@ -146,18 +153,14 @@ export function startCandidate(options: CandidateOptions): Candidate {
     await runtime.sleep(ms, AbortSignal.any(signals)).catch(() => {})
   }
 
-  function serving(): Coordinator {
-    if (leading !== undefined) return leading.coordinator
-    throw notLeader(leader)
-  }
-
   /** A leader that the store no more takes for one stands again. */
   async function ask<T>(work: (coordinator: Coordinator) => Promise<T>): Promise<T> {
     const asked = leading
+    if (asked === undefined) throw notLeader(leader)
     try {
-      return await work(serving())
+      return await Promise.race([work(asked.coordinator), asked.ended])
     } catch (error) {
-      if (asked !== undefined && isDeposed(error)) asked.end()
+      if (isDeposed(error)) asked.end()
       throw error
     }
   }
@@ -188,6 +191,33 @@ export function startCandidate(options: CandidateOptions): Candidate {
       await standing
     },
   }
+}
+
+/** The store may not answer at all. */
+async function keptWithin(lease: MetaLease, ms: number, runtime: Runtime): Promise<boolean> {
+  const answered = new AbortController()
+  const late = runtime.sleep(Math.max(0, ms), answered.signal).then(
+    () => false,
+    () => false,
+  )
+  try {
+    return await Promise.race([lease.keepAlive(), late])
+  } finally {
+    answered.abort()
+  }
+}
+
+function endOf(signal: AbortSignal): Promise<never> {
+  const ended = new Promise<never>((_, reject) => {
+    const words =
+      'this coordinator leads no more: its store does not answer, or another has taken over'
+    const end = () => reject(new UnreachableError('indeterminate', words))
+    if (signal.aborted) end()
+    else signal.addEventListener('abort', end, { once: true })
+  })
+  // Nobody may be waiting.
+  ended.catch(() => {})
+  return ended
 }
 
 function isDeposed(error: unknown): boolean {
