@@ -5,6 +5,7 @@
 import {
   type ChannelOptions,
   type ClientReadableStream,
+  connectivityState,
   credentials,
   Metadata,
   type ServiceError,
@@ -61,6 +62,9 @@ export interface RpcClientOptions {
 const pingAfterMs = 1000
 const pingTimeoutMs = 2000
 
+/** Of an attempt to connect: answers within a machine room take a thousandth of that. */
+const connectWithinMs = 1500
+
 const channelOptions: ChannelOptions = {
   'grpc.max_receive_message_length': messageBytesMax,
   'grpc.max_send_message_length': messageBytesMax,
@@ -73,19 +77,13 @@ const channelOptions: ChannelOptions = {
 }
 
 export function openRpcClient(options: RpcClientOptions): RpcClient {
-  const { address, tls, runtime, deadlineMs } = options
-  const security =
-    tls === undefined
-      ? credentials.createInsecure()
-      : credentials.createSsl(tls.authority, tls.key, tls.certificate)
-  const client = new NodeClientConstructor(
-    address,
-    security,
-    channelOptions,
-  ) as unknown as NodeClient
+  const { address, runtime, deadlineMs } = options
+  const connection = openConnection(options)
   return {
-    call: (target, method, args, context) =>
-      new Promise((resolve, reject) => {
+    async call(target, method, args, context) {
+      checkCancelled(context)
+      const client = await connection.reached()
+      return await new Promise((resolve, reject) => {
         checkCancelled(context)
         const deadline = runtime.nowMs() + deadlineMs
         const call = client.call(
@@ -101,15 +99,82 @@ export function openRpcClient(options: RpcClientOptions): RpcClient {
         )
         const cancel = () => call.cancel()
         context.signal.addEventListener('abort', cancel, { once: true })
-      }),
-    stream(target, method, args, context) {
+      })
+    },
+    async *stream(target, method, args, context) {
+      checkCancelled(context)
+      const client = await connection.reached()
       const stream = client.stream(requestOf(target, method, args, context))
       // Nobody reads it any more, or not yet: the error that it ends with is nobody's, and must not end the process.
       stream.on('error', () => {})
-      return receive(stream, address, context)
+      return yield* receive(stream, address, context)
     },
-    close: () => client.close(),
+    close: () => connection.close(),
   }
+}
+
+interface Connection {
+  /** Ready, or known to be refused: then the call says so. @throws UnreachableError determinate */
+  reached(): Promise<NodeClient>
+  close(): void
+}
+
+/**
+ * gRPC does not give up connecting, and calls wait for it. Where packets are lost TCP tries again later and later, so that even
+ * when they are lost no more the connection may be half a minute away: a hanging attempt is given up for a new one.
+ */
+function openConnection({ address, tls, runtime }: RpcClientOptions): Connection {
+  const security =
+    tls === undefined
+      ? credentials.createInsecure()
+      : credentials.createSsl(tls.authority, tls.key, tls.certificate)
+  const open = () =>
+    new NodeClientConstructor(address, security, channelOptions) as unknown as NodeClient
+  let client = open()
+  let attempt: Promise<NodeClient> | undefined
+  let isClosed = false
+
+  async function connect(): Promise<NodeClient> {
+    const trying = client
+    const deadlineMs = runtime.nowMs() + connectWithinMs
+    for (;;) {
+      const state = trying.getChannel().getConnectivityState(true)
+      if (state !== connectivityState.IDLE && state !== connectivityState.CONNECTING) return trying
+      if (await changes(trying, state, deadlineMs)) continue
+      if (!isClosed) client = open()
+      trying.close()
+      const words = `node ${address} does not answer: no connection within ${connectWithinMs} ms`
+      throw new UnreachableError('determinate', words)
+    }
+  }
+
+  return {
+    async reached() {
+      const state = client.getChannel().getConnectivityState(false)
+      if (isClosed || state === connectivityState.READY) return client
+      attempt ??= connect().finally(() => {
+        attempt = undefined
+      })
+      return await attempt
+    },
+    close() {
+      isClosed = true
+      client.close()
+    },
+  }
+}
+
+/** False: not until the deadline. */
+function changes(
+  client: NodeClient,
+  from: connectivityState,
+  deadlineMs: number,
+): Promise<boolean> {
+  return new Promise((resolve) => {
+    client
+      .getChannel()
+      .watchConnectivityState(from, deadlineMs, (error) => resolve(error === undefined))
+  })
 }
 
 function requestOf(

@@ -1,3 +1,4 @@
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { backgroundContext, type Context } from '#base/context.js'
@@ -78,6 +79,7 @@ async function serve(served: ServedContract, onCall?: (call: ServedCall) => void
   })
   return {
     client,
+    server,
     async close() {
       client.close()
       await server.stop(100)
@@ -234,4 +236,40 @@ test('nobody there is unreachable, certainly not done', async () => {
   )
   again.close()
   client.close()
+})
+
+test('an attempt to connect that hangs is given up: the next one is heard', async () => {
+  // Accepts and says nothing, as when packets are lost; from some time on it passes everything on.
+  const { server, close } = await serve({ sum: async () => 1 })
+  let isLost = true
+  const sockets = new Set<Socket>()
+  const wire = createServer((near) => {
+    sockets.add(near)
+    near.on('error', () => {})
+    if (isLost) return
+    const far = createConnection({ host: '127.0.0.1', port: server.port })
+    near.pipe(far).pipe(near)
+    far.on('error', () => near.destroy())
+    near.on('close', () => far.destroy())
+  })
+  await new Promise<void>((resolve) => wire.listen(0, '127.0.0.1', resolve))
+  const { port } = wire.address() as AddressInfo
+  const client = openRpcClient({
+    address: `127.0.0.1:${port}`,
+    tls: undefined,
+    runtime: systemRuntime,
+    deadlineMs: 3_600_000,
+  })
+  const refused = (error: unknown) =>
+    error instanceof UnreachableError && error.outcome === 'determinate'
+  const several = [1, 2].map(() => client.call(target, 'sum', [], backgroundContext))
+  for (const call of several) await expect(call).rejects.toSatisfy(refused)
+  const scan = client.stream(target, 'sum', [], backgroundContext)
+  await expect(scan.next()).rejects.toSatisfy(refused)
+  isLost = false
+  expect(await client.call(target, 'sum', [], backgroundContext)).toBe(1)
+  client.close()
+  wire.close()
+  for (const socket of sockets) socket.destroy()
+  await close()
 })

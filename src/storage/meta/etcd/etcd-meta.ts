@@ -75,6 +75,8 @@ export function openEtcdMeta({ endpoints, prefix }: EtcdMetaOptions, runtime: Ru
       'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,
+      // After a failure the client makes a new channel: with a connection of its own, not the one that hangs.
+      'grpc.use_local_subchannel_pool': 1,
     },
     faultHandling: { global: noPolicy, host: () => noPolicy, watchBackoff },
     defaultCallOptions: ({ isStream }) =>
