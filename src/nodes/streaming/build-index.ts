@@ -23,32 +23,68 @@ export async function buildIndex(
     closeGrowing(channel)
     await flushClosed(state, channel, context)
   }
-  await state.building.run(async () => {
-    const { schema } = tableOf(state, tableId)
-    const index = schema.vectorIndexes.find((candidate) => candidate.indexOid === indexOid)
-    if (index === undefined) {
-      throw new DatabaseError(
-        SqlState.undefinedObject,
-        `could not open relation with OID ${indexOid}`,
-      )
-    }
-    const wanted = channels.flatMap((channel) =>
+  const wantedNow = (index: VectorIndexSchema, schema: TableSchema) =>
+    channels.flatMap((channel) =>
       channel.view.sealed
         .filter((entry) =>
           which === 'all' ? isCurrent(entry, schema) : lacksIndex(entry, schema, index),
         )
         .map((entry) => ({ channel, entry })),
     )
-    const total = wanted.reduce((sum, { entry }) => sum + entry.manifest.rowCount, 0)
-    let done = 0
-    onProgress(0, total)
-    for (const { channel, entry } of wanted) {
-      const progress = (rows: number) => onProgress(done + rows, total)
-      await buildOne(state, channel, entry, index, progress, context)
-      done += entry.manifest.rowCount
-      onProgress(done, total)
-    }
+  const find = () => {
+    const { schema } = tableOf(state, tableId)
+    const index = schema.vectorIndexes.find((candidate) => candidate.indexOid === indexOid)
+    if (index !== undefined) return { schema, index }
+    throw new DatabaseError(
+      SqlState.undefinedObject,
+      `could not open relation with OID ${indexOid}`,
+    )
+  }
+  const first = find()
+  const total = rowsOf(wantedNow(first.index, first.schema))
+  onProgress(0, total)
+  // The background may have begun with it already: its progress is ours.
+  const waiting = new AbortController()
+  const told = tellWhileWaiting(state, waiting.signal, () => {
+    const left = wantedNow(first.index, first.schema)
+    const building = left.map(({ entry }) => entry.indexBuild)
+    const rows = building.map((build) => (build?.indexOid === indexOid ? build.rowsDone : 0))
+    onProgress(total - rowsOf(left) + rows.reduce((sum, each) => sum + each, 0), total)
   })
+  try {
+    await state.building.run(async () => {
+      waiting.abort()
+      const { schema, index } = find()
+      const wanted = wantedNow(index, schema)
+      let done = Math.max(0, total - rowsOf(wanted))
+      for (const { channel, entry } of wanted) {
+        const progress = (rows: number) => onProgress(Math.min(done + rows, total), total)
+        await buildOne(state, channel, entry, index, progress, context)
+        done += entry.manifest.rowCount
+        progress(0)
+      }
+    })
+  } finally {
+    waiting.abort()
+    await told
+  }
+}
+
+const tellEveryMs = 200
+
+async function tellWhileWaiting(
+  { runtime }: Pick<StreamingState, 'runtime'>,
+  isOver: AbortSignal,
+  tell: () => void,
+): Promise<void> {
+  while (!isOver.aborted) {
+    await runtime.sleep(tellEveryMs, isOver).catch(() => {})
+    if (!isOver.aborted) tell()
+  }
+}
+
+function rowsOf(found: readonly { readonly entry: SealedEntry }[]): number {
+  return found.reduce((sum, { entry }) => sum + entry.manifest.rowCount, 0)
 }
 
 export function lacksIndex(

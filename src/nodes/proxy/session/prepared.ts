@@ -1,5 +1,7 @@
+import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import type { ParsedStatement } from '#postgres/classify.js'
+import type { CatalogSnapshot, Description } from '#postgres/contract.js'
 
 /** A statement under a name. */
 export interface PreparedStatement {
@@ -8,6 +10,25 @@ export interface PreparedStatement {
   readonly parsed: ParsedStatement | undefined
   /** As given by the client: 0 or missing = inferred. */
   readonly parameterTypes: readonly number[]
+  /** What the client was told, and in which catalog that was found last. Absent: nothing that can change. */
+  told?: ToldColumns | undefined
+}
+
+export interface ToldColumns {
+  readonly catalog: CatalogSnapshot
+  readonly fields: Description['fields']
+}
+
+/** Drivers keep the columns of a statement that they have prepared. @throws 0A000 */
+export function checkSameColumns(told: ToldColumns, fields: Description['fields']): void {
+  const isSame = (field: ToldColumns['fields'][number], i: number): boolean => {
+    const other = fields[i]
+    return (
+      field.name === other?.name && field.typeOid === other.typeOid && field.typmod === other.typmod
+    )
+  }
+  if (told.fields.length === fields.length && told.fields.every(isSame)) return
+  throw new DatabaseError(SqlState.featureNotSupported, 'cached plan must not change result type')
 }
 
 /** A bound statement, running or not; or a cursor. */

@@ -31,7 +31,12 @@ import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
-import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
+import {
+  checkSameColumns,
+  type Portal,
+  type PreparedStatement,
+  type ToldColumns,
+} from '#nodes/proxy/session/prepared.js'
 import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { retryConflicts } from '#nodes/proxy/session/retry-conflicts.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
@@ -409,17 +414,16 @@ export class ProxySession implements Session {
     }
     const [parsed] = statements
     if (parsed !== undefined) this.#refuseInFailedBlock(parsed)
-    const keep = (types: readonly number[]): void => {
-      this.#memory.statements.set(name, { sql: parsed?.sql ?? '', parsed, parameterTypes: types })
+    const keep = (types: readonly number[], told?: ToldColumns): void => {
+      const kept = { sql: parsed?.sql ?? '', parsed, parameterTypes: types, told }
+      this.#memory.statements.set(name, kept)
     }
     if (parsed === undefined || !described.has(parsed.kind))
       return keep(parsed === undefined ? noPlan : parameterTypes)
     return this.#guarded(parsed, sql, context, async () => {
-      const description = await describeStatement(
-        { sql: parsed.sql, parameterTypes },
-        this.#execution(parsed, { ...emptyBound, sql: parsed.sql }, out, context),
-      )
-      keep(description.parameterTypes)
+      const execution = this.#execution(parsed, { ...emptyBound, sql: parsed.sql }, out, context)
+      const description = await describeStatement({ sql: parsed.sql, parameterTypes }, execution)
+      keep(description.parameterTypes, { catalog: execution.catalog, fields: description.fields })
     })
   }
 
@@ -503,6 +507,20 @@ export class ProxySession implements Session {
     )
   }
 
+  /** After DDL, also of others. @throws 0A000 */
+  async #checkColumns(
+    statement: PreparedStatement,
+    out: ResponseWriter,
+    context: Context,
+  ): Promise<void> {
+    const { told } = statement
+    const catalog = this.#transaction.catalog ?? this.#environment.postgres.catalog()
+    if (told === undefined || told.catalog === catalog) return
+    const { fields } = await this.#describe(statement, out, context)
+    checkSameColumns(told, fields)
+    statement.told = { catalog, fields }
+  }
+
   #portal(name: string): Portal {
     const portal = this.#memory.portals.get(name)
     if (portal !== undefined) return portal
@@ -523,6 +541,7 @@ export class ProxySession implements Session {
         if (portal.running === undefined) {
           const { parameters, parameterFormats, resultFormats } = portal
           const bound = { sql, parameterTypes, parameters, parameterFormats, resultFormats }
+          await this.#checkColumns(portal.statement, out, context)
           portal.running = startPortal(await this.#run(parsed, bound, out, context))
         }
         const running = portal.running
