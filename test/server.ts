@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { emptyDatabase, sharedServers } from './shared-server.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const main = join(root, 'dist/cli/main.js')
+const defaultDist = join(root, 'dist')
 const readyMs = 60_000
 const stopMs = 20_000
 
@@ -24,6 +24,8 @@ export interface ServerOptions {
   /** Further arguments of `elanus start`. */
   readonly args?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** Another build than this tree's, to compare with. */
+  readonly dist?: string
 }
 
 export interface TestServer {
@@ -48,6 +50,7 @@ export interface TestServer {
 /** @throws Error with the output of the process when it ends, or is silent for a minute, before it is ready */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
   if (sharedServers.length > 0) return await takeSharedServer(options)
+  const main = join(options.dist ?? defaultDist, 'cli/main.js')
   if (!existsSync(main)) throw new Error('there is no dist/: run `npm run build` first')
   const temporary =
     options.data === undefined ? await mkdtemp(join(tmpdir(), 'elanus-test-')) : undefined

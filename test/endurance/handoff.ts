@@ -1,11 +1,13 @@
 /**
  * A real server whose segments change hands without a pause: rows are inserted, updated and deleted while segments are sealed,
  * flushed, merged, rewritten and indexed anew. Every read is compared with what was acknowledged, every search with an exact
- * one in the same snapshot.
+ * one in the same snapshot, and EXPLAIN ANALYZE is asked which of its rows a graph led to: recall is counted of searches that
+ * graphs have answered, of growing segments and of sealed ones.
  */
 import pg from 'pg'
 import { type Random, randomFrom } from '../differential/random.js'
 import { startServer, type TestServer } from '../server.js'
+import { explainSearch, GraphUse } from './graphs.js'
 import { judge, Model, type Row } from './model.js'
 
 export interface HandoffOptions {
@@ -13,6 +15,8 @@ export interface HandoffOptions {
   readonly seed: number
   readonly data: string
   readonly shards: number
+  /** At most so long until growing segments have graphs, between the jobs. */
+  readonly growMs: number
   readonly onMinute?: (line: string) => void
 }
 
@@ -23,28 +27,46 @@ export interface HandoffReport {
   readonly scans: number
   readonly lookups: number
   readonly searches: number
+  /** Of them, those that graphs answered for the most part; that walked the graph of a growing, a sealed segment. */
+  readonly byGraph: number
+  readonly growingGraphs: number
+  readonly sealedGraphs: number
+  /** Part of the rows that lay in segments searched by graph. */
+  readonly graphShare: number
   readonly jobs: number
   /** Segments that were there at some moment. */
   readonly segments: number
   /** 72000: VACUUM FULL went past the snapshot. */
   readonly refused: number
+  /** Of searches by graph. */
   readonly recall: number
   /** Of the worst so many searches in a row. */
   readonly recallMin: number
 }
 
-const dimensions = 16
-const rowsPerInsert = 100
-const liveMax = 15_000
+// A growing segment gets its graph at 6 MiB of vectors, four thousand rows; below some thousand rows, or where most are
+// deleted, scanning costs less than walking.
+const dimensions = 384
+const clusterCount = 100
+const rowsPerInsert = 200
+const liveMax = 40_000
+/** Of both writers, a second: graphs are to keep up on a small machine. */
+const insertRate = 500
 const writerCount = 2
 const searchesPerWindow = 50
 const k = 10
+/** `grow`: waits until growing segments have been searched by their graphs some times. */
+const grow = 'grow'
+const growSearches = 10
 const jobs = [
+  grow,
   'CHECKPOINT',
   'VACUUM docs',
+  grow,
   'CHECKPOINT',
   'REINDEX INDEX docs_e',
   'CHECKPOINT',
+  grow,
   'VACUUM FULL docs',
 ]
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -69,6 +91,8 @@ class Handoff {
   readonly #random: Random
   readonly #model = new Model()
   readonly #segments = new Set<string>()
+  readonly #graphs = new GraphUse()
+  readonly #centres: readonly (readonly number[])[]
   readonly #windows: number[] = []
   readonly #counts = {
     inserted: 0,
@@ -89,6 +113,7 @@ class Handoff {
   constructor(options: HandoffOptions) {
     this.#options = options
     this.#random = randomFrom(options.seed)
+    this.#centres = Array.from({ length: clusterCount }, () => this.#numbers(1))
   }
 
   serverOutput(): string {
@@ -101,7 +126,7 @@ class Handoff {
 
   async run(): Promise<HandoffReport> {
     const { data, seconds, shards } = this.#options
-    const args = ['--seal-bytes', '1MB', '--retention', '1s']
+    const args = ['--seal-bytes', '32MB', '--retention', '5s']
     this.#server = await startServer({ data, args })
     const setUp = await this.#connect()
     await setUp.query('CREATE EXTENSION vector')
@@ -113,9 +138,9 @@ class Handoff {
     this.#until = Date.now() + seconds * 1000
     await this.#together([
       ...Array.from({ length: writerCount }, (_, i) => this.#write(i)),
-      this.#repeat((client) => this.#scan(client)),
-      this.#repeat((client) => this.#lookUp(client)),
-      this.#repeat((client) => this.#search(client)),
+      this.#repeat((client) => this.#scan(client), 500),
+      this.#repeat((client) => this.#lookUp(client), 50),
+      this.#repeat((client) => this.#search(client), 2),
       this.#maintain(),
     ])
     await this.#scan(setUp)
@@ -123,11 +148,14 @@ class Handoff {
     await this.#server.kill()
     this.#server = await startServer({ data, args })
     await this.#scan(await this.#connect())
-    const searches = this.#counts.searches
     return {
       ...this.#counts,
+      byGraph: this.#graphs.searches,
+      growingGraphs: this.#graphs.growing,
+      sealedGraphs: this.#graphs.sealed,
+      graphShare: this.#graphs.share,
       segments: this.#segments.size,
-      recall: this.#found / (k * searches),
+      recall: this.#found / (k * this.#graphs.searches),
       recallMin: Math.min(1, ...this.#windows),
     }
   }
@@ -156,7 +184,7 @@ class Handoff {
     return client
   }
 
-  async #repeat(step: (client: pg.Client) => Promise<void>): Promise<void> {
+  async #repeat(step: (client: pg.Client) => Promise<void>, pauseMs: number): Promise<void> {
     const client = await this.#connect()
     while (this.#goesOn) {
       await step(client).catch(async (error: unknown) => {
@@ -164,14 +192,16 @@ class Handoff {
         this.#counts.refused += 1
         await client.query('ROLLBACK')
       })
-      await pause(2)
+      await pause(pauseMs)
     }
     await client.end()
   }
 
   async #write(writer: number): Promise<void> {
     const client = await this.#connect()
-    while (this.#goesOn) {
+    const turnMs = (rowsPerInsert * writerCount * 1000) / insertRate
+    for (let next = Date.now(); this.#goesOn; next = Math.max(next + turnMs, Date.now())) {
+      await pause(next - Date.now())
       await this.#insert(client)
       // Each writer has rows of its own.
       const own = this.#model
@@ -217,7 +247,9 @@ class Handoff {
   }
 
   async #delete(client: pg.Client, own: readonly number[], count: number): Promise<void> {
-    const ids = this.#some(own, count)
+    // Most of them old, as of a table that keeps the last days: segments are emptied one after the other.
+    const old = own.slice(0, Math.ceil(own.length / 3))
+    const ids = [...new Set([...this.#some(old, count), ...this.#some(own, 3)])]
     await this.#model.change(new Map(ids.map((id) => [id, undefined])), () =>
       client.query('DELETE FROM docs WHERE id = ANY($1)', [ids]),
     )
@@ -258,6 +290,7 @@ class Handoff {
     const watch = this.#model.watch()
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
     const { rows: found } = await client.query<Row & { distance: number }>(sql, [query])
+    const looked = await explainSearch(client, sql, [query])
     await client.query('SET LOCAL enable_indexscan = off')
     const { rows: exact } = await client.query<Row & { distance: number }>(sql, [query])
     await client.query('COMMIT')
@@ -265,10 +298,10 @@ class Handoff {
     judge('a search', found, watch, [])
     judge('an exact search', exact, watch, [])
     const farthest = exact.at(-1)?.distance ?? 0
-    if (exact.length < k) return
-    this.#found += found.filter(({ distance }) => distance <= farthest).length
     this.#counts.searches += 1
-    if (this.#counts.searches % searchesPerWindow !== 0) return
+    if (!this.#graphs.note(looked) || exact.length < k) return
+    this.#found += found.filter(({ distance }) => distance <= farthest).length
+    if (this.#graphs.searches % searchesPerWindow !== 0) return
     this.#windows.push((this.#found - this.#foundBefore) / (k * searchesPerWindow))
     this.#foundBefore = this.#found
   }
@@ -277,8 +310,9 @@ class Handoff {
     const client = await this.#connect()
     let minute = Date.now() + 60_000
     while (this.#goesOn) {
-      const sql = jobs[this.#counts.jobs % jobs.length] ?? 'CHECKPOINT'
-      await client.query(sql)
+      const job = jobs[this.#counts.jobs % jobs.length] ?? 'CHECKPOINT'
+      if (job === grow) await this.#untilGraphGrows()
+      else await client.query(job)
       this.#counts.jobs += 1
       const { rows } = await client.query<{ segment: string }>(
         'SELECT segment_id::text AS segment FROM elanus.segments',
@@ -286,8 +320,11 @@ class Handoff {
       for (const { segment } of rows) this.#segments.add(segment)
       if (Date.now() > minute) {
         minute += 60_000
-        const recall = (this.#found / (k * this.#counts.searches)).toFixed(4)
-        const line = { ...this.#counts, live: this.#model.size, segments: rows.length, recall }
+        const { searches: byGraph, growing, sealed, share } = this.#graphs
+        const recall = (this.#found / (k * byGraph)).toFixed(4)
+        const graphs = { byGraph, growing, sealed, share: share.toFixed(3) }
+        const live = this.#model.size
+        const line = { ...this.#counts, live, segments: rows.length, ...graphs, recall }
         this.#options.onMinute?.(JSON.stringify(line))
       }
       await pause(100)
@@ -295,8 +332,20 @@ class Handoff {
     await client.end()
   }
 
+  async #untilGraphGrows(): Promise<void> {
+    const enough = this.#graphs.growing + growSearches
+    const until = Date.now() + this.#options.growMs
+    while (this.#goesOn && this.#graphs.growing < enough && Date.now() < until) await pause(50)
+  }
+
+  #numbers(size: number): readonly number[] {
+    return Array.from({ length: dimensions }, () => (this.#random.integer(0, 9999) / 1e4) * size)
+  }
+
+  /** Around one of the centres, as vectors of texts and pictures lie. */
   #vector(): string {
-    const numbers = Array.from({ length: dimensions }, () => this.#random.integer(0, 9999) / 1e4)
+    const centre = this.#random.pick(this.#centres)
+    const numbers = this.#numbers(0.5).map((number, i) => (number + (centre[i] ?? 0)).toFixed(4))
     return `[${numbers.join()}]`
   }
 

@@ -15,6 +15,10 @@ const { values } = parseArgs({
 const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
+const fail = (why: string): void => {
+  print(`FAILED: ${why}`)
+  process.exitCode = 1
+}
 const folder = await mkdtemp(join(tmpdir(), 'elanus-endurance-'))
 print(`seed ${values.seed}`)
 try {
@@ -23,10 +27,16 @@ try {
     seed: Number(values.seed),
     shards: Number(values.shards),
     data: join(folder, 'data'),
+    growMs: 60_000,
     onMinute: print,
   })
   print(JSON.stringify(report))
-  if (report.recallMin < 0.95) process.exitCode = 1
+  const { recallMin, growingGraphs, sealedGraphs, byGraph, searches } = report
+  if (recallMin < 0.95) fail(`recall ${recallMin}`)
+  // Exact scans find everything: they would show nothing of graphs.
+  if (byGraph * 5 < searches) fail(`graphs answered only ${byGraph} of ${searches} searches`)
+  const perMinute = Math.min(growingGraphs, sealedGraphs) / Number(values.minutes)
+  if (perMinute < 5) fail(`growing ${growingGraphs}, sealed ${sealedGraphs} searches by graph`)
 } finally {
   await rm(folder, { recursive: true, force: true })
 }

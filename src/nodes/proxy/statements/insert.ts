@@ -2,6 +2,7 @@
  * INSERT … VALUES whose values are plain (constants, parameters, DEFAULT) into a table that needs nothing of PostgreSQL:
  * the rows are made by the value codecs. Everything else runs as any statement that changes rows (modify.ts).
  */
+import { DatabaseError } from '#base/errors.js'
 import type { Column, ColumnBatch, Datum } from '#engine/columnar/column.js'
 import { createColumnBuilder } from '#engine/columnar/column-builder.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
@@ -86,9 +87,9 @@ async function literalRows(execution: Execution): Promise<Made | undefined> {
           ? literalColumn(column, source.index - 1, text, execution)
           : undefined,
       )
-  } catch {
-    // Whatever is wrong: PostgreSQL says it with the position in the whole text.
-    return undefined
+  } catch (error) {
+    // Whatever is wrong with a value: PostgreSQL says it with the position in the whole text.
+    return undefinedIfRefused(error)
   }
   if (plan === undefined || columns === undefined) return undefined
   return await finishRows(execution, plan, literals.rows.length, columns)
@@ -218,10 +219,17 @@ function parameterVectors(
       const format = parameterFormats.length <= 1 ? parameterFormats[0] : parameterFormats[index]
       return { bytes, from: 0, to: bytes.byteLength, binary: format === 1 }
     })
-  } catch {
+  } catch (error) {
     // One by one it is said which is wrong, in the order of the statement.
-    return undefined
+    return undefinedIfRefused(error)
   }
+}
+
+/** Codecs and PostgreSQL refuse with an SQLSTATE; anything else is a bug, and seen. */
+function undefinedIfRefused(error: unknown): undefined {
+  const { code } = error as { readonly code?: unknown }
+  if (error instanceof DatabaseError || (typeof code === 'string' && code.length === 5)) return
+  throw error
 }
 
 function valueFrom(
