@@ -48,7 +48,7 @@ interface Writer {
 }
 
 const server = await startServer(values.dist === undefined ? {} : { dist: values.dist })
-const serverPid = server.process.pid ?? 0
+const serverPid = server.process?.pid ?? 0
 const admin = new pg.Client(server.url)
 await admin.connect()
 await admin.query('CREATE EXTENSION IF NOT EXISTS vector')
