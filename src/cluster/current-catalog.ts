@@ -71,6 +71,7 @@ export async function tellCatalog(
 
 export interface CurrentCatalog {
   isCurrent(): boolean
+  /** With all that has happened before; those that ask at the same time share one. */
   refresh(): Promise<void>
 }
 
@@ -79,16 +80,34 @@ export function followCatalog(
   membership: () => Membership | undefined,
 ): CurrentCatalog {
   let lifeKnown: string | undefined
+  let underWay: Promise<void> | undefined
+  /** Begins when the one under way has ended: what has happened by now is in it. */
+  let next: Promise<void> | undefined
+
+  async function look(): Promise<void> {
+    const before = membership()
+    const life = before?.isPresent === true ? before.life : undefined
+    await proxy.refreshCatalog()
+    if (life !== undefined) lifeKnown = life
+  }
+
+  function begin(): Promise<void> {
+    next = undefined
+    underWay = look().finally(() => {
+      underWay = undefined
+    })
+    return underWay
+  }
+
   return {
     isCurrent() {
       const now = membership()
       return now?.isPresent === true && now.life === lifeKnown
     },
-    async refresh() {
-      const before = membership()
-      const life = before?.isPresent === true ? before.life : undefined
-      await proxy.refreshCatalog()
-      if (life !== undefined) lifeKnown = life
+    refresh() {
+      if (underWay === undefined) return begin()
+      next ??= underWay.then(begin, begin)
+      return next
     },
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { DatabaseError, InvariantError } from '#base/errors.js'
 import * as backend from '#net/pgwire/backend.js'
 import type { ByteWriter } from '#net/pgwire/byte-writer.js'
@@ -254,6 +255,8 @@ class Statement implements StatementContext {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
+      // One for each part of the statement that is under way elsewhere.
+      setMaxListeners(0, this.#controller.signal)
       if (this.#reason !== undefined) this.#controller.abort(this.#reason)
     }
     return this.#controller.signal
