@@ -1,6 +1,6 @@
 // Layering, in the order in which ARCHITECTURE.md tells it. A rule's name is its explanation.
 const engineOrder = ['columnar', 'types', 'index', 'plan', 'segment', 'exec']
-const nodes = ['proxy', 'coordinator', 'streaming', 'query', 'data']
+const nodes = ['proxy', 'coordinator', 'streaming', 'query', 'data', 'locks']
 const adapters = '^src/storage/[^/]+/[^/]+/'
 const tests = '([.](test|test-d|bench|conformance|arbitrary|testing)|-fixture)[.]ts$'
 const forbid = (name, from, to) => ({ name, severity: 'error', from, to })

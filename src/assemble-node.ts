@@ -46,6 +46,10 @@ import { placeLogChannels } from '#nodes/coordinator/place-log-channels.js'
 import { serveCoordinator } from '#nodes/coordinator/serve.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import { serveData } from '#nodes/data/serve.js'
+import { followLocks } from '#nodes/locks/follow-locks.js'
+import { openLeasedLocks } from '#nodes/locks/leased-locks.js'
+import { remoteLocks } from '#nodes/locks/remote.js'
+import { serveLocks } from '#nodes/locks/serve.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import { openProxy } from '#nodes/proxy/proxy.js'
 import { ddlAppendId, decodeDdl, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
@@ -167,6 +171,7 @@ async function openCoordinatorNode({
   member,
   operations,
 }: Assembling): Promise<Opened> {
+  let locks: ServedContract | undefined
   const candidate = startCandidate({
     meta: stores.meta,
     objects: stores.objects,
@@ -189,10 +194,20 @@ async function openCoordinatorNode({
           signal,
         )
       }
-      void again(lead, signal, (error) => events.retry('leading', error))
+      const onError = (error: unknown) => events.retry('leading', error)
+      const keepLocks = async (): Promise<void> => {
+        locks = serveLocks(await openLeasedLocks({ coordinator, runtime, signal, onError }))
+        if (signal.aborted) locks = undefined
+      }
+      signal.addEventListener('abort', () => {
+        locks = undefined
+      })
+      void again(lead, signal, onError)
+      void again(keepLocks, signal, onError)
     },
   })
   member.serve('coordinator', () => serveCoordinator(candidate))
+  member.serve('locks', () => locks)
   const membership = await member.join('coordinator', 1, () => {})
   checkMembership(operations, 'coordinator', membership)
   operations.metrics.onLook((show) => {
@@ -399,10 +414,20 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
   const notifier = openNotifier({ ...member, runtime, onError })
   let membership: Membership | undefined
   let catalog: CurrentCatalog | undefined
+  const locks = followLocks({
+    services: () =>
+      member.nodes
+        .ofKind('coordinator')
+        .map(({ address }) => remoteLocks(member.connections.promptTo(address))),
+    runtime,
+    onSessionsLost: (sessions) => proxy.endSessions(sessions),
+    onError,
+  })
   const proxy = await openProxy({
     postgres,
     streaming,
     coordinator,
+    locks,
     runtime,
     retentionMs: config.retention,
     objectsUrl: objectsUrlOf(config),
@@ -451,6 +476,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
       await watching.stop()
       await notifier.stop()
       await proxy.stop()
+      await locks.stop()
       await streaming.stop()
       await owners.stop()
       await postgres.close()

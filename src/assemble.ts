@@ -12,6 +12,7 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { logChannelsSetting } from '#nodes/coordinator/meta-keys.js'
 import { startDataNode } from '#nodes/data/data-node.js'
+import { createLocalLocks } from '#nodes/locks/local-locks.js'
 import type { ProxyNode } from '#nodes/proxy/contract.js'
 import { openDistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ClusterFacts, MemoryFact } from '#nodes/proxy/live/cluster-facts.js'
@@ -94,6 +95,7 @@ export async function assembleStandalone(
     postgres,
     streaming,
     coordinator,
+    locks: createLocalLocks(),
     runtime,
     retentionMs: config.retention,
     objectsUrl: objectsUrlOf(config),

@@ -23,5 +23,7 @@ export interface ProxyNode {
   refreshCatalog(version?: number): Promise<void>
   /** To those that LISTEN here; NOTIFY came through another proxy. */
   notify(processId: number, channel: string, payload: string): void
+  /** Sessions that have lost their own advisory locks: their clients must know. */
+  endSessions(sessions: readonly number[]): void
   stop(): Promise<void>
 }

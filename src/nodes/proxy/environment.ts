@@ -1,17 +1,16 @@
 import type { Mutex } from '#base/async/mutex.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { ProxyLocks } from '#nodes/locks/contract.js'
 import type { OtherProxies } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
 import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
-import type { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
 import type { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
-import type { RowLocks } from '#nodes/proxy/session/row-locks.js'
 import type { Sequences } from '#nodes/proxy/statements/sequences.js'
 import type { Postgres } from '#postgres/contract.js'
 
@@ -43,9 +42,10 @@ export interface ProxyEnvironment {
   readonly facts: ClusterFacts | undefined
   readonly plans: PlanCache
   readonly sequences: Sequences
-  readonly advisoryLocks: AdvisoryLocks
   readonly progress: Progress
-  readonly rowLocks: RowLocks
+  readonly locks: ProxyLocks
+  /** This life of the proxy, among all proxies. */
+  readonly proxyId: string
   readonly sessions: SessionRegistry
   readonly catalogChanges: CatalogChanges
   /** Held by the one transaction that has DDL pending, from its first DDL to its end. */

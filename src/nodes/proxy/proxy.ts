@@ -5,6 +5,7 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
+import type { ProxyLocks } from '#nodes/locks/contract.js'
 import type { OtherProxies, ProxyNode } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ProxyEnvironment, StatementReport } from '#nodes/proxy/environment.js'
@@ -13,14 +14,12 @@ import { openLiveTables } from '#nodes/proxy/live/live-tables.js'
 import { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
 import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
-import { AdvisoryLocks } from '#nodes/proxy/session/advisory-locks.js'
 import { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { Progress } from '#nodes/proxy/session/progress.js'
 import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
 import { SessionRegistry } from '#nodes/proxy/session/registry.js'
-import { RowLocks } from '#nodes/proxy/session/row-locks.js'
 import { ProxySession } from '#nodes/proxy/session/session.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { checkRequest, initialSettings } from '#nodes/proxy/session/start.js'
@@ -34,6 +33,7 @@ export interface ProxyOptions {
   readonly postgres: Postgres
   readonly streaming: DistributedStreaming
   readonly coordinator: Coordinator
+  readonly locks: ProxyLocks
   readonly runtime: Runtime
   /** How far back a read may go: what the streaming nodes keep. */
   readonly retentionMs: number
@@ -49,6 +49,8 @@ export interface ProxyOptions {
   readonly facts?: ClusterFacts | undefined
 }
 
+const proxyIdBytes = 12
+
 export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   const environment: ProxyEnvironment = {
     postgres: options.postgres,
@@ -62,9 +64,9 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     facts: options.facts,
     plans: new PlanCache(),
     sequences: new Sequences(options.coordinator),
-    advisoryLocks: new AdvisoryLocks(),
     progress: new Progress(),
-    rowLocks: new RowLocks(),
+    locks: options.locks,
+    proxyId: Buffer.from(options.runtime.randomBytes(proxyIdBytes)).toString('hex'),
     sessions: new SessionRegistry(),
     catalogChanges: new CatalogChanges(),
     ddlLock: new Mutex(),
@@ -112,8 +114,20 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
       }),
     notify: (processId, channel, payload) =>
       environment.sessions.notify(processId, channel, payload),
+    endSessions(numbers) {
+      for (const { number, client } of environment.sessions.entries())
+        if (numbers.includes(number)) client.terminate(advisoryLocksLost())
+    },
     stop: () => environment.sequences.close(),
   }
+}
+
+function advisoryLocksLost(): DatabaseError {
+  return new DatabaseError(
+    SqlState.adminShutdown,
+    'terminating connection: the advisory locks of the session were lost',
+    { severity: 'FATAL', hint: 'The node that kept them was away. Connect again, and lock again.' },
+  )
 }
 
 /** While nobody else changes the catalog, and with what others have changed. */

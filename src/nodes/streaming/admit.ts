@@ -10,6 +10,7 @@
  */
 import type { Context } from '#base/context.js'
 import { checkCancelled } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import { checkCommit } from '#nodes/streaming/check-commit.js'
@@ -71,12 +72,21 @@ export async function admit<Result>(
     }
     checkUsable(state)
     check?.()
+    if (request.before !== undefined && timestamp >= request.before) throw locksEnded()
     const verdict = checkCommit(state, plan)
     if (verdict === undefined) return await append(enterPlan(state, plan, encoded, timestamp))
     if (verdict.kind === 'error') throw verdict.error
     if (verdict.kind === 'wait') await waitSettled(verdict.on, context.signal)
     else plan = planCommit(state, request)
   }
+}
+
+function locksEnded(): DatabaseError {
+  return new DatabaseError(
+    SqlState.serializationFailure,
+    'could not serialize access: the locks of the transaction were lost',
+    { hint: 'The node that kept them was away. Try the transaction again.' },
+  )
 }
 
 function enterPlan(

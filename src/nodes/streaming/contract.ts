@@ -51,6 +51,8 @@ export interface CommitRequest {
   readonly references: readonly KeyReference[]
   /** Timestamp the transaction read at; with `repeatableRead` any row it deletes must not have changed since. */
   readonly readAt: Timestamp
+  /** Assertion: it is stamped below, else 40001. What it locked may be another's from then on. */
+  readonly before?: Timestamp | undefined
   readonly ddl?: Uint8Array | undefined
   /** Assertion: no live row has these keys, else 23505. For UNIQUE constraints whose rows lie on several log channels. */
   readonly absentKeys?: readonly AbsentKeys[] | undefined

@@ -63,6 +63,7 @@ export function cutCommit(layout: Layout, request: CommitRequest): readonly Part
         staged,
         references,
         readAt: request.readAt,
+        before: request.before,
         ddl: i === names.length - 1 ? request.ddl : undefined,
         absentKeys: absentKeys.length > 0 ? absentKeys : undefined,
       },

@@ -13,6 +13,7 @@ import { rowIdsOfShard } from '#engine/columnar/row-id.js'
 import { routeBatches } from '#nodes/proxy/distribute/route.js'
 import { verifyKeys } from '#nodes/proxy/distribute/verify-keys.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
+import type { SessionLocks } from '#nodes/proxy/session/session-locks.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import { conflictErrorOf } from '#nodes/proxy/statements/check-keys.js'
 import { referencesOf } from '#nodes/proxy/statements/check-references.js'
@@ -28,18 +29,19 @@ export async function commitTransaction(
   environment: ProxyEnvironment,
   context: Context,
   processId: number,
+  locks?: SessionLocks,
 ): Promise<Timestamp> {
   if (!transaction.isDirty) return timestampZero
   const { catalogChanges, postgres } = environment
   const before = postgres.catalog()
   const after = transaction.catalog ?? before
   if (transaction.pendingDdl.length === 0) {
-    return await commitChanges(transaction, before, after, environment, context)
+    return await commitChanges(transaction, before, after, environment, context, locks)
   }
   let committedAt: Timestamp
   catalogChanges.begin()
   try {
-    committedAt = await commitChanges(transaction, before, after, environment, context)
+    committedAt = await commitChanges(transaction, before, after, environment, context, locks)
   } finally {
     catalogChanges.end()
   }
@@ -57,9 +59,10 @@ async function commitChanges(
   after: CatalogSnapshot,
   environment: ProxyEnvironment,
   context: Context,
+  locks: SessionLocks | undefined,
 ): Promise<Timestamp> {
   if (transaction.pendingDdl.length === 0) {
-    return await commitForms(transaction, before, after, environment, context)
+    return await commitForms(transaction, before, after, environment, context, locks)
   }
   const changed = changedTables(before, after)
   try {
@@ -69,7 +72,7 @@ async function commitChanges(
     if (transaction.overlays.size > 0 || transaction.staged.length > 0) {
       await environment.coordinator.secure()
     }
-    return await commitForms(transaction, before, after, environment, context)
+    return await commitForms(transaction, before, after, environment, context, locks)
   } catch (error) {
     if (hasCertainlyFailed(error)) await takeBack(changed, before, after, environment)
     throw error
@@ -83,6 +86,7 @@ async function commitForms(
   after: CatalogSnapshot,
   environment: ProxyEnvironment,
   context: Context,
+  locks: SessionLocks | undefined,
 ): Promise<Timestamp> {
   const { streaming, coordinator, postgres } = environment
   let committedAt = timestampZero
@@ -98,6 +102,7 @@ async function commitForms(
           staged,
           references: referencesOf(transaction, after),
           readAt: transaction.changedFrom ?? streaming.readableTimestamp(),
+          before: locks?.commitBefore(),
           ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
         },
         context,
@@ -180,6 +185,12 @@ async function takeBack(
   const old = tables.flatMap(({ oid }) => before.tables.get(oid) ?? [])
   await putTables(old, after, environment)
   for (const { oid } of tables) if (!before.tables.has(oid)) await streaming.dropTable(oid)
+}
+
+/** The log may have it, or get it yet. */
+export function mayHaveCommitted(error: unknown): boolean {
+  // Cancelled while a node had it.
+  return !hasCertainlyFailed(error) || (error as DatabaseError).sqlState === SqlState.queryCanceled
 }
 
 /** What a node, a store or the network could not tell may have happened: replay and the DDL log know. */

@@ -1,6 +1,7 @@
 import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { Portal, PreparedStatement } from '#nodes/proxy/session/prepared.js'
+import type { SessionLocks } from '#nodes/proxy/session/session-locks.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { SequenceState } from '#postgres/contract.js'
 
@@ -22,8 +23,7 @@ export interface SessionMemory {
   /** It was told that SERIALIZABLE gives snapshot isolation. */
   knowsSerializable: boolean
   readonly listening: Set<string>
-  /** Identity of the session as a holder of advisory locks. */
-  readonly owner: object
+  readonly locks: SessionLocks
   readonly control: TransactionControl
   reportIfWatched(name: string, value: string): void
 }

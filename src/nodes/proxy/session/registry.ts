@@ -2,6 +2,8 @@
 import type { ClientPort } from '#net/pgwire/session.js'
 
 export interface SessionEntry {
+  /** See nextNumber(). */
+  readonly number: number
   readonly processId: number
   readonly user: string
   readonly database: string
@@ -30,6 +32,14 @@ export interface RunningStatement {
 
 export class SessionRegistry {
   readonly #entries = new Map<number, SessionEntry>()
+
+  #lastNumber = 0
+
+  /** Of a session: unlike its process id, no other session of this proxy has ever had it. */
+  nextNumber(): number {
+    this.#lastNumber += 1
+    return this.#lastNumber
+  }
 
   add(entry: SessionEntry): void {
     this.#entries.set(entry.processId, entry)

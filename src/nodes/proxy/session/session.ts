@@ -28,7 +28,7 @@ import type {
 } from '#net/pgwire/session.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
-import { commitTransaction } from '#nodes/proxy/session/commit.js'
+import { commitTransaction, mayHaveCommitted } from '#nodes/proxy/session/commit.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
 import {
@@ -39,6 +39,7 @@ import {
 } from '#nodes/proxy/session/prepared.js'
 import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { retryConflicts } from '#nodes/proxy/session/retry-conflicts.js'
+import { SessionLocks } from '#nodes/proxy/session/session-locks.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { serverParameters } from '#nodes/proxy/session/start.js'
 import { withStatementTimeout } from '#nodes/proxy/session/statement-timeout.js'
@@ -63,6 +64,7 @@ export class ProxySession implements Session {
   readonly #environment: ProxyEnvironment
   readonly #settings: Settings
   readonly #memory: SessionMemory
+  readonly #locks: SessionLocks
   #transaction: Transaction
   #beforeBlock: ReturnType<Settings['snapshot']> | undefined
   /** Settings that changed, to be reported with the next answer. */
@@ -83,6 +85,13 @@ export class ProxySession implements Session {
       (name, value) => this.#reports.push([name, value]),
       request.processId,
     )
+    const number = environment.sessions.nextNumber()
+    this.#locks = new SessionLocks(
+      environment.locks,
+      environment.proxyId,
+      number,
+      request.processId,
+    )
     this.#transaction = this.#newTransaction('implicit')
     const listening = new Set<string>()
     this.#memory = {
@@ -96,7 +105,7 @@ export class ProxySession implements Session {
       lastSeen: timestampZero,
       knowsSerializable: false,
       listening,
-      owner: this,
+      locks: this.#locks,
       control: {
         current: () => this.#transaction,
         begin: async () => this.#beginBlock(),
@@ -106,6 +115,7 @@ export class ProxySession implements Session {
       reportIfWatched: (name, value) => this.#settings.report(name, value),
     }
     environment.sessions.add({
+      number,
       processId: request.processId,
       user: request.user,
       database: request.database,
@@ -158,10 +168,11 @@ export class ProxySession implements Session {
         this.#environment,
         context,
         processId,
+        this.#locks,
       )
       if (committedAt > this.#memory.lastSeen) this.#memory.lastSeen = committedAt
     } catch (error) {
-      await this.#rollback()
+      await this.#rollback(mayHaveCommitted(error))
       throw error
     }
     await this.#forgetSequences(before, this.#environment.postgres.catalog())
@@ -170,13 +181,13 @@ export class ProxySession implements Session {
     for (const done of transaction.atCommit) done()
   }
 
-  async #rollback(): Promise<void> {
+  async #rollback(isUnclear = false): Promise<void> {
     const transaction = this.#transaction
     for (const { rows } of transaction.staged) await rows.abort()
     if (transaction.kind === 'explicit' && this.#beforeBlock !== undefined)
       this.#settings.restore(this.#beforeBlock)
     await this.#forgetSequences(transaction.catalog, this.#environment.postgres.catalog())
-    await this.#end(transaction)
+    await this.#end(transaction, isUnclear)
   }
 
   async #forgetSequences(gone: CatalogSnapshot | undefined, kept: CatalogSnapshot): Promise<void> {
@@ -185,12 +196,11 @@ export class ProxySession implements Session {
     if (oids.length > 0) await this.#environment.sequences.forget(oids)
   }
 
-  async #end(transaction: Transaction): Promise<void> {
+  async #end(transaction: Transaction, isUnclear = false): Promise<void> {
     this.#transaction = this.#newTransaction('implicit')
     this.#beforeBlock = undefined
     transaction.releaseDdlLock()
-    this.#environment.rowLocks.release(transaction)
-    this.#environment.advisoryLocks.releaseAll(this, 'transaction')
+    await this.#locks.endTransaction(isUnclear)
     if (this.#memory.portals.size === 0) return
     for (const [name, portal] of this.#memory.portals) {
       if (portal.holdable) continue
@@ -569,7 +579,8 @@ export class ProxySession implements Session {
   sync(_out: ResponseWriter, context: StatementContext): Awaitable {
     this.#idle()
     if (this.#transaction.kind === 'explicit') return
-    if (this.#transaction.isUntouched && this.#memory.portals.size === 0) return
+    const { isUntouched } = this.#transaction
+    if (isUntouched && this.#memory.portals.size === 0 && !this.#locks.isHeld) return
     return this.#told(undefined, context, () => this.#commit(context))
   }
 
@@ -584,11 +595,12 @@ export class ProxySession implements Session {
     this.#idle()
     if (this.#transaction.kind === 'implicit') return this.#rollback()
     this.#transaction.failed = true
+    return this.#locks.fail(this.#transaction.savepoints.at(-1)?.mark)
   }
 
   async close(): Promise<void> {
     await this.#rollback()
-    this.#environment.advisoryLocks.releaseAll(this, 'both')
+    await this.#locks.close()
     this.#environment.sessions.remove(this.#memory.processId)
     for (const portal of this.#memory.portals.values()) await closePortal(portal.running)
     this.#memory.portals.clear()

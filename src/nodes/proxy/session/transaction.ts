@@ -111,6 +111,8 @@ interface Savepoint {
   readonly pendingDdl: readonly DdlEntry[]
   readonly catalog: CatalogSnapshot | undefined
   readonly settings: unknown
+  /** Of the session's locks. */
+  readonly mark: number
 }
 
 export type IsolationLevel =
@@ -207,18 +209,19 @@ export class Transaction {
     this.atCommit.push(...before.atCommit)
   }
 
-  savepoint(name: string, settings: unknown): void {
+  savepoint(name: string, settings: unknown, mark: number): void {
     this.savepoints.push({
       name,
       overlays: new Map([...this.overlays].map(([id, overlay]) => [id, overlay.copy()])),
       pendingDdl: this.pendingDdl,
       catalog: this.catalog,
       settings,
+      mark,
     })
   }
 
-  /** @returns the settings saved with it; undefined if there is no such savepoint. The savepoint stays. */
-  rollbackTo(name: string): { readonly settings: unknown } | undefined {
+  /** @returns the settings and locks saved with it; undefined if there is no such savepoint. The savepoint stays. */
+  rollbackTo(name: string): { readonly settings: unknown; readonly mark: number } | undefined {
     const index = this.savepoints.findLastIndex((candidate) => candidate.name === name)
     const savepoint = this.savepoints[index]
     if (savepoint === undefined) return undefined
@@ -227,7 +230,7 @@ export class Transaction {
     this.pendingDdl = savepoint.pendingDdl
     this.catalog = savepoint.catalog
     this.failed = false
-    return { settings: savepoint.settings }
+    return savepoint
   }
 
   release(name: string): boolean {

@@ -1,16 +1,16 @@
 /**
  * Advisory lock functions, called alone in a select list or behind a CTE that sets lock_timeout. The embedded instances
- * know no other session, so the locks are the proxy's; what the functions return is what really happened.
+ * know no other session, so the locks are the lock service's; what the functions return is what really happened.
  */
 import { notSupported } from '#base/errors.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { isColumnFree, toExpression, toSql } from '#nodes/proxy/plan/expression.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
-import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { formatsOf } from '#nodes/proxy/statements/encode-rows.js'
 import { evaluateValues } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { holdLocks } from '#nodes/proxy/statements/hold-locks.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import { collectFunctionNames } from '#postgres/tree-walk.js'
@@ -77,15 +77,16 @@ async function run(
   match: RegExpExecArray,
   key: string,
 ): Promise<boolean | undefined> {
-  const { environment, memory, settings, context } = execution
+  const { locks } = execution.memory
   const [, attempt, xact, verb, sharedSuffix] = match
   const shared = sharedSuffix !== undefined
+  const mode = shared ? 'shared' : 'exclusive'
   if (verb === 'unlock_all') {
-    environment.advisoryLocks.releaseAll(memory.owner, 'session')
+    await locks.releaseSession()
     return undefined
   }
   if (verb === 'unlock') {
-    const held = environment.advisoryLocks.release(memory.owner, key, shared)
+    const held = await locks.releaseOne('advisory', key, mode)
     if (!held) {
       execution.out.notice({
         severity: 'WARNING',
@@ -95,10 +96,9 @@ async function run(
     }
     return held
   }
-  const request = { key, shared, scope: xact === undefined ? 'session' : 'transaction' } as const
-  if (attempt !== undefined) return environment.advisoryLocks.tryAcquire(memory.owner, request)
-  await withLockTimeout(settings, environment.runtime, context, (limited) =>
-    environment.advisoryLocks.acquire(memory.owner, request, limited),
-  )
+  const scope = xact === undefined ? 'session' : 'transaction'
+  const wanted = { space: 'advisory', names: [key], mode, scope, afterWait: 'take' } as const
+  if (attempt !== undefined) return await locks.attempt(wanted, execution.context)
+  await holdLocks(execution, wanted)
   return undefined
 }

@@ -1,7 +1,7 @@
 /**
  * Unique indexes that are partial or over expressions: storage knows neither, so PostgreSQL judges the rows that may have
  * the new rows' keys. Whoever brings a key holds it until the transaction ends, and looks at what is committed then: so two
- * transactions cannot both bring it. The locks are this proxy's: several proxies would need them in one place.
+ * transactions cannot both bring it, on whichever proxies they are: a commit under a lock that was lost is refused.
  *
  * A partial index over plain columns costs one native scan for the new keys, an expression a scan of the whole table.
  */
@@ -10,12 +10,12 @@ import { readDatum } from '#engine/columnar/read-datum.js'
 import type { FilterNode } from '#engine/plan/filter.js'
 import { datumToFilterValue } from '#engine/plan/filter-value.js'
 import { quoteIdentifier } from '#nodes/proxy/plan/expression.js'
-import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { holdLocks } from '#nodes/proxy/statements/hold-locks.js'
 import {
   type LoadedRows,
   loadRows,
@@ -29,7 +29,6 @@ export async function holdConditionalKeys(
   execution: Execution,
   changes: readonly CapturedChange[],
 ): Promise<boolean> {
-  const { environment, transaction, settings, context } = execution
   for (const { table, inserted } of changes) {
     if (inserted.rowCount === 0) continue
     for (const key of table.conditionalKeys) {
@@ -42,16 +41,9 @@ export async function holdConditionalKeys(
       }
       const texts = await judge(execution, rows, `${keysSql(table, key)}`)
       const names = texts.map((values) => `${key.indexOid}/${JSON.stringify(values)}`)
-      const held = await withLockTimeout(settings, environment.runtime, context, (limited) =>
-        environment.rowLocks.acquire(
-          transaction,
-          table.oid,
-          [...new Set(names)].sort(),
-          'exclusive',
-          limited,
-        ),
-      )
-      if (!held) return false
+      const sorted = [...new Set(names)].sort()
+      const wanted = { space: table.oid, names: sorted, mode: 'exclusive' } as const
+      if (!(await holdLocks(execution, wanted))) return false
     }
   }
   return true

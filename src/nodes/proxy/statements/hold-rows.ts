@@ -1,11 +1,11 @@
 /** Row locks of a statement: held until the transaction ends, and only rows that are still what was read. */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
+import type { LockMode } from '#nodes/locks/contract.js'
 import { aggregateShards } from '#nodes/proxy/distribute/fan-out.js'
-import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
-import type { LockMode } from '#nodes/proxy/session/row-locks.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import { type Execution, keepsSnapshot } from '#nodes/proxy/statements/execution.js'
+import { holdLocks } from '#nodes/proxy/statements/hold-locks.js'
 import { keyNames } from '#nodes/proxy/statements/own-keys.js'
 import { allShards } from '#nodes/proxy/statements/read-rows.js'
 import type { TableInfo } from '#postgres/contract.js'
@@ -26,19 +26,19 @@ export async function holdRows(
   policy: LockPolicy,
   mode: LockMode = 'exclusive',
 ): Promise<boolean> {
-  const { environment, transaction, settings, context } = execution
-  const { rowLocks, streaming, runtime } = environment
-  const isTaken = (rowId: number) => !rowLocks.isFree(transaction, table.oid, rowId, mode)
-  if (policy !== 'wait' && rowIds.some(isTaken)) {
-    if (policy === 'skip') return false
+  const { environment, transaction, memory, context } = execution
+  const { streaming } = environment
+  const wanted = { space: table.oid, names: rowIds, mode } as const
+  let current: boolean
+  if (policy === 'wait') current = await holdLocks(execution, wanted)
+  else if (await memory.locks.attempt({ ...wanted, take: 'all' }, context)) current = true
+  else if (policy === 'skip') return false
+  else {
     throw new DatabaseError(
       SqlState.lockNotAvailable,
       `could not obtain lock on row in relation "${table.name}"`,
     )
   }
-  let current = await withLockTimeout(settings, runtime, context, (limited) =>
-    rowLocks.acquire(transaction, table.oid, rowIds, mode, limited),
-  )
   if (current && (await streaming.strongTimestamp()) !== readAt) {
     current = (await countLive(execution, table, rowIds)) === rowIds.length
   }
@@ -60,13 +60,10 @@ export async function holdKeys(
   execution: Execution,
   changes: readonly CapturedChange[],
 ): Promise<boolean> {
-  const { environment, transaction, settings, context } = execution
   for (const { table, inserted } of changes) {
     const names = [...new Set(keyNames(table, inserted))].sort()
-    const held = await withLockTimeout(settings, environment.runtime, context, (limited) =>
-      environment.rowLocks.acquire(transaction, table.oid, names, 'exclusive', limited),
-    )
-    if (!held) return false
+    const wanted = { space: table.oid, names, mode: 'exclusive' } as const
+    if (!(await holdLocks(execution, wanted))) return false
   }
   return true
 }

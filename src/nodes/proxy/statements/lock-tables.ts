@@ -1,10 +1,11 @@
 /**
  * LOCK TABLE: strong locks exclude each other until the transaction ends. They do not stop writers that do not lock:
- * those are kept apart row by row (row-locks.ts) and by the assertions of the commit.
+ * those are kept apart row by row (hold-rows.ts) and by the assertions of the commit.
  */
 import { DatabaseError, SqlState } from '#base/errors.js'
-import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
+import type { WantedLocks } from '#nodes/proxy/session/session-locks.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
+import { holdLocks } from '#nodes/proxy/statements/hold-locks.js'
 import { resolveTable } from '#nodes/proxy/statements/resolve-table.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
@@ -14,7 +15,7 @@ const rowExclusiveLock = 3
 const accessExclusiveLock = 8
 
 export async function lockTables(execution: Execution): Promise<Result> {
-  const { parsed, transaction, environment, memory, settings, context } = execution
+  const { parsed, transaction, memory, context } = execution
   if (transaction.kind === 'implicit') {
     throw new DatabaseError(
       SqlState.noActiveSqlTransaction,
@@ -26,17 +27,19 @@ export async function lockTables(execution: Execution): Promise<Result> {
   for (const { RangeVar: relation } of relations) {
     const table = resolveTable(execution, relation ?? {})
     if (mode <= rowExclusiveLock) continue
-    const request = { key: `table:${table.oid}`, shared: false, scope: 'transaction' } as const
-    if (environment.advisoryLocks.tryAcquire(memory.owner, request)) continue
-    if (parsed.tree['nowait'] === true) {
+    const wanted: WantedLocks = {
+      space: 'table',
+      names: [table.oid],
+      mode: 'exclusive',
+      afterWait: 'take',
+    }
+    if (parsed.tree['nowait'] !== true) await holdLocks(execution, wanted)
+    else if (!(await memory.locks.attempt(wanted, context))) {
       throw new DatabaseError(
         SqlState.lockNotAvailable,
         `could not obtain lock on relation "${table.name}"`,
       )
     }
-    await withLockTimeout(settings, environment.runtime, context, (limited) =>
-      environment.advisoryLocks.acquire(memory.owner, request, limited),
-    )
   }
   return commandResult('LOCK TABLE')
 }

@@ -38,7 +38,7 @@ export function unlisten(execution: Execution): Result {
 }
 
 export async function discard(execution: Execution): Promise<Result> {
-  const { memory, settings, environment, transaction } = execution
+  const { memory, settings, transaction } = execution
   const target = String(execution.parsed.tree['target'] ?? 'DISCARD_ALL')
   const all = target === 'DISCARD_ALL'
   if (all && transaction.kind === 'explicit') {
@@ -54,7 +54,7 @@ export async function discard(execution: Execution): Promise<Result> {
     memory.portals.clear()
     memory.listening.clear()
     settings.resetAll(memory.initialSettings)
-    environment.advisoryLocks.releaseAll(memory.owner, 'both')
+    await memory.locks.releaseSession()
   }
   return commandResult(all ? 'DISCARD ALL' : target.replace('_', ' '))
 }

@@ -41,7 +41,7 @@ export async function transactionStatement(execution: Execution): Promise<Result
     }
     case 'TRANS_STMT_SAVEPOINT':
       requireBlock(inBlock, 'SAVEPOINT')
-      transaction.savepoint(name, settings.snapshot())
+      transaction.savepoint(name, settings.snapshot(), memory.locks.savepoint())
       return commandResult('SAVEPOINT')
     case 'TRANS_STMT_RELEASE':
       requireBlock(inBlock, 'RELEASE SAVEPOINT')
@@ -51,6 +51,7 @@ export async function transactionStatement(execution: Execution): Promise<Result
       requireBlock(inBlock, 'ROLLBACK TO SAVEPOINT')
       const restored = transaction.rollbackTo(name)
       if (restored === undefined) throw noSavepoint(name)
+      await memory.locks.rollbackTo(restored.mark)
       settings.restore(restored.settings as ReturnType<typeof settings.snapshot>)
       return commandResult('ROLLBACK')
     }

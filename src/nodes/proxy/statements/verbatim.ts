@@ -1,9 +1,9 @@
 /** The statement as it is, evaluated by PostgreSQL over the rows that its scans can reach. */
 
 import type { Timestamp } from '#base/timestamp.js'
+import type { LockMode } from '#nodes/locks/contract.js'
 import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { SlotValues } from '#nodes/proxy/plan/slots.js'
-import type { LockMode } from '#nodes/proxy/session/row-locks.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import {
   chooseReadTimestamp,
@@ -76,19 +76,10 @@ async function lockingSelect(
   execution: Execution,
 ): Promise<Result> {
   const { policy, mode } = lockingOf(execution)
-  const { rowLocks } = execution.environment
   for (;;) {
     const readAt = await chooseWriteTimestamp(execution)
     const found = await loadTables(execution, scans, values, readAt)
-    const rows =
-      policy !== 'skip'
-        ? found
-        : found.map((loaded) =>
-            withoutRows(
-              loaded,
-              (rowId) => !rowLocks.isFree(execution.transaction, loaded.table.oid, rowId, mode),
-            ),
-          )
+    const rows = policy === 'skip' ? await withoutTaken(execution, found, mode) : found
     const result = await evaluateOver(rows, execution, {
       captureTables: rows.map(({ table }) => table.oid),
       reportLocks: true,
@@ -99,6 +90,20 @@ async function lockingSelect(
     }
     renewSnapshot(execution)
   }
+}
+
+/** SKIP LOCKED. */
+async function withoutTaken(
+  { memory }: Execution,
+  found: readonly LoadedRows[],
+  mode: LockMode,
+): Promise<readonly LoadedRows[]> {
+  return await Promise.all(
+    found.map(async (loaded) => {
+      const taken = await memory.locks.taken(loaded.table.oid, loaded.rowIds, mode)
+      return taken.size === 0 ? loaded : withoutRows(loaded, (rowId) => taken.has(rowId))
+    }),
+  )
 }
 
 async function holdLocked(

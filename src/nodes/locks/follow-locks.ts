@@ -1,0 +1,179 @@
+/**
+ * Whoever keeps the locks now, as one lock service: asks the node that kept them last, turns to the next when it does not, and goes on
+ * until one does. Keeps the proxy's lease alive while its sessions hold anything.
+ *
+ * What is released and cannot be told now is told later, until the lease has become another one: then it is released anyway.
+ */
+import { backgroundContext, type Context } from '#base/context.js'
+import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
+import type {
+  LockAnswer,
+  LockLease,
+  LockRequest,
+  LockService,
+  ProxyLocks,
+  ReleaseRequest,
+} from '#nodes/locks/contract.js'
+
+export interface FollowLocksOptions {
+  /** Those that may keep the locks, as they are known now. */
+  readonly services: () => readonly LockService[]
+  readonly runtime: Runtime
+  /** The locks that these sessions held for themselves are lost. */
+  readonly onSessionsLost: (sessions: readonly number[]) => void
+  readonly onError: (error: unknown) => void
+  readonly patienceMs?: number | undefined
+}
+
+export interface FollowedLocks extends ProxyLocks {
+  stop(): Promise<void>
+}
+
+const patienceMsDefault = 10_000
+const pauseMsMin = 20
+const renewMs = 1000
+
+export function followLocks(options: FollowLocksOptions): FollowedLocks {
+  const { services, runtime, onError } = options
+  const patienceMs = options.patienceMs ?? patienceMsDefault
+  const stopping = new AbortController()
+  const holding = { transaction: new Set<number>(), session: new Set<number>() }
+  let proxyName: string | undefined
+  let lease: LockLease | undefined
+  let next = 0
+  let untold: readonly { readonly request: ReleaseRequest; readonly leaseId: string }[] = []
+  const keeping = keep()
+
+  async function ask<T>(
+    context: Context,
+    patience: number,
+    attempt: (service: LockService) => Promise<T>,
+  ): Promise<T> {
+    const deadlineMs = runtime.monotonicMs() + patience
+    for (let asked = 1; ; asked += 1) {
+      context.signal.throwIfAborted()
+      const known = services()
+      const at = next
+      const service = known[at % Math.max(known.length, 1)]
+      try {
+        if (service === undefined) throw new UnreachableError('determinate', 'no coordinator')
+        return await attempt(service)
+      } catch (error) {
+        if (!isWorthAnother(error)) throw error
+        if (next === at) next = (at + 1) % Math.max(known.length, 1)
+        if (runtime.monotonicMs() >= deadlineMs) throw nobodyAnswers(error)
+        if (asked % Math.max(known.length, 1) !== 0) continue
+        await runtime.sleep(pauseMsMin * (1 + runtime.random() * 4), context.signal)
+      }
+    }
+  }
+
+  /** @param before the lease that was known when it was asked for: a slow answer tells of a lease that is over. */
+  function note(told: LockLease | undefined, before: string | undefined): void {
+    if (told === undefined) return
+    if (lease?.id !== told.id && lease?.id !== before) return
+    if (lease?.id === told.id) {
+      if (told.holdsBefore > lease.holdsBefore) lease = told
+      return
+    }
+    const isFirst = lease === undefined
+    lease = told
+    if (isFirst) return
+    const lost = [...holding.session]
+    holding.session.clear()
+    if (lost.length > 0) options.onSessionsLost(lost)
+  }
+
+  async function answered(
+    request: LockRequest,
+    context: Context,
+    work: (service: LockService) => Promise<LockAnswer>,
+  ): Promise<LockAnswer> {
+    proxyName = request.proxy
+    const before = lease?.id
+    holding[request.scope].add(request.session)
+    const answer = await ask(context, patienceMs, work)
+    note(answer.lease, before)
+    return answer
+  }
+
+  async function keep(): Promise<void> {
+    const { signal } = stopping
+    while (!signal.aborted) {
+      await runtime.sleep(renewMs, signal).catch(() => {})
+      if (signal.aborted) return
+      await tellReleased().catch(onError)
+      const isHolding = holding.transaction.size > 0 || holding.session.size > 0
+      if (!isHolding || proxyName === undefined) continue
+      const name = proxyName
+      try {
+        const before = lease?.id
+        note(await ask({ signal }, renewMs, (service) => service.renew(name)), before)
+      } catch (error) {
+        if (!signal.aborted) onError(error)
+      }
+    }
+  }
+
+  async function tellReleased(): Promise<void> {
+    const told = untold
+    untold = []
+    for (const { request, leaseId } of told) {
+      if (leaseId !== lease?.id) continue
+      try {
+        await ask(backgroundContext, 0, (service) => service.release(request))
+      } catch (error) {
+        untold = [...untold, { request, leaseId }]
+        onError(error)
+      }
+    }
+  }
+
+  function forget({ session, scope }: ReleaseRequest): void {
+    if (scope.kind === 'everything' || (scope.kind === 'transaction' && scope.fromMark === 0))
+      holding.transaction.delete(session)
+    if (scope.kind === 'everything' || scope.kind === 'session') holding.session.delete(session)
+  }
+
+  return {
+    lease: () => lease,
+    attempt: (request, context) =>
+      answered(request, context, (service) => service.attempt(request, context)),
+    wait: (request, context) =>
+      answered(request, context, (service) => service.wait(request, context)),
+    taken: (request) => ask(backgroundContext, patienceMs, (service) => service.taken(request)),
+    async release(request) {
+      const leaseId = lease?.id
+      forget(request)
+      // Nothing was ever granted.
+      if (leaseId === undefined) return request.scope.kind !== 'one'
+      try {
+        return await ask(backgroundContext, 0, (service) => service.release(request))
+      } catch (error) {
+        if (request.scope.kind === 'one') throw error
+        untold = [...untold, { request, leaseId }]
+        return true
+      }
+    },
+    renew: async () => lease,
+    list: (limit) => ask(backgroundContext, patienceMs, (service) => service.list(limit)),
+    async stop() {
+      stopping.abort()
+      await keeping
+    },
+  }
+}
+
+/** It does not keep the locks, or does not answer. */
+function isWorthAnother(error: unknown): boolean {
+  if (error instanceof UnreachableError) return true
+  if (!(error instanceof DatabaseError)) return false
+  return error.sqlState === SqlState.cannotConnectNow || error.sqlState === SqlState.adminShutdown
+}
+
+function nobodyAnswers(cause: unknown): DatabaseError {
+  return new DatabaseError(SqlState.cannotConnectNow, 'no coordinator keeps the locks now', {
+    cause,
+  })
+}
