@@ -5,7 +5,7 @@
  * What is released and cannot be told now is told later, until the lease has become another one: then it is released anyway.
  */
 import { backgroundContext, type Context } from '#base/context.js'
-import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
+import { DatabaseError, SqlState, StoreError, UnreachableError } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type {
   LockAnswer,
@@ -165,9 +165,9 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
   }
 }
 
-/** It does not keep the locks, or does not answer. */
+/** It does not keep the locks, does not answer, or its store does not. */
 function isWorthAnother(error: unknown): boolean {
-  if (error instanceof UnreachableError) return true
+  if (error instanceof UnreachableError || error instanceof StoreError) return true
   if (!(error instanceof DatabaseError)) return false
   return error.sqlState === SqlState.cannotConnectNow || error.sqlState === SqlState.adminShutdown
 }

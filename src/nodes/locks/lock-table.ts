@@ -105,8 +105,9 @@ export class LockTable {
     holder.waitsFor = { lock, waiter }
     const circle = findCircle(holder)
     if (circle !== undefined) {
+      const error = deadlock(circle)
       holder.waitsFor = undefined
-      throw deadlock(circle)
+      throw error
     }
     lock.waiters = [...lock.waiters, waiter]
     return () => {
