@@ -164,6 +164,42 @@ describe.each([
     await one.query('COMMIT')
   })
 
+  test('also when one waits for a row and the other for an advisory lock', async () => {
+    await one.query('BEGIN')
+    await one.query('UPDATE account SET balance = 1 WHERE id = 1')
+    await two.query('SELECT pg_advisory_lock(7)')
+    const first = sqlState(one.query('SELECT pg_advisory_xact_lock(7)'))
+    await pause(100)
+    expect(await sqlState(two.query('UPDATE account SET balance = 2 WHERE id = 1'))).toBe('40P01')
+    await two.query('SELECT pg_advisory_unlock(7)')
+    expect(await first).toBeUndefined()
+    await one.query('ROLLBACK')
+  })
+
+  test('ROLLBACK TO gives back what was locked after the savepoint, a failure everything', async () => {
+    const take = (id: number) =>
+      sqlState(two.query(`SELECT 1 FROM account WHERE id = ${id} FOR UPDATE NOWAIT`))
+    await one.query('BEGIN')
+    await one.query('UPDATE account SET balance = 0 WHERE id = 1')
+    await one.query('SAVEPOINT a')
+    await one.query('UPDATE account SET balance = 0 WHERE id = 2')
+    await one.query('SELECT pg_advisory_xact_lock(8)')
+    expect(await take(2)).toBe('55P03')
+    await one.query('ROLLBACK TO a')
+    expect(await take(1)).toBe('55P03')
+    expect(await take(2)).toBeUndefined()
+    expect(await values(two, 'SELECT pg_try_advisory_xact_lock(8)')).toEqual([true])
+    expect(await sqlState(one.query('SELECT 1 / 0'))).toBe('22012')
+    // The savepoint's part has failed, not what was before.
+    expect(await take(1)).toBe('55P03')
+    await one.query('ROLLBACK')
+    await one.query('BEGIN')
+    await one.query('UPDATE account SET balance = 0 WHERE id = 1')
+    expect(await sqlState(one.query('SELECT 1 / 0'))).toBe('22012')
+    expect(await take(1)).toBeUndefined()
+    await one.query('ROLLBACK')
+  })
+
   test('a parent that goes while its child comes: one of the two is refused', async () => {
     await one.query('BEGIN')
     await one.query('INSERT INTO child VALUES (1, 7)')

@@ -360,3 +360,22 @@ describe('messages that come twice, late or never', () => {
     expect(await ids()).toEqual([1])
   })
 })
+
+describe.each(['near', 'remote'] as const)('a commit under locks, %s oracle', (clock) => {
+  test('is stamped before they end, or refused; alone and deciding for others', async () => {
+    await open(clock)
+    const now = await cluster.coordinator.timestamp()
+    const later = (now + 1e9) as Timestamp
+    const node = cluster.node(decider)
+    const first = inserts(1, { id: 1, name: 'a' })
+    await node.commit(request([first], { before: later }), context)
+    const late = request([inserts(1, { id: 2, name: 'b' })], { before: now })
+    await expect(node.commit(late, context)).rejects.toMatchObject({ sqlState: '40001' })
+    const { id, decides } = await prepared(request([inserts(0, { id: 3, name: 'c' })]))
+    const deciding = request([inserts(1, { id: 4, name: 'd' })], { decides, before: now })
+    await expect(node.commit(deciding, context)).rejects.toMatchObject({ sqlState: '40001' })
+    expect(await node.outcome(id)).toEqual({ kind: 'aborted' })
+    await cluster.node(participant).finish(id, undefined)
+    expect(await ids()).toEqual([1])
+  })
+})
