@@ -50,13 +50,13 @@ export class SessionLocks {
   async attempt(wanted: WantedLocks, context: Context): Promise<boolean> {
     if (wanted.names.length === 0) return true
     const request = this.#requestOf(wanted)
-    return this.#note(await this.#service.attempt(request, context)).outcome === 'held'
+    return this.#note(request, await this.#service.attempt(request, context)).outcome === 'held'
   }
 
   /** @returns whether they are held; otherwise the caller looks again. @throws 40001; 40P01; the context's reason */
   async wait(wanted: WantedLocks, context: Context): Promise<boolean> {
     const request = this.#requestOf(wanted)
-    return this.#note(await this.#service.wait(request, context)).outcome === 'held'
+    return this.#note(request, await this.#service.wait(request, context)).outcome === 'held'
   }
 
   /** Of these rows, those that others hold in the way. */
@@ -158,9 +158,11 @@ export class SessionLocks {
     }
   }
 
-  #note(answer: LockAnswer): LockAnswer {
-    const { lease } = answer
+  #note({ names, take }: LockRequest, answer: LockAnswer): LockAnswer {
+    const { lease, outcome } = answer
     if (lease === undefined) return answer
+    const tookNothing = outcome !== 'held' && (names.length === 1 || take === 'all')
+    if (this.#leaseId === undefined && tookNothing) return answer
     this.#leaseId ??= lease.id
     if (this.#leaseId !== lease.id) throw locksLost()
     return answer
