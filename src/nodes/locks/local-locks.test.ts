@@ -164,7 +164,7 @@ test('random sessions: nobody holds what another holds, everybody comes to an en
                 await scheduler.schedule(Promise.resolve())
                 await session.wait({ names: [String(name)], mode })
                 const others = [...(holders.get(String(name)) ?? [])].filter(([s]) => s !== session)
-                expect(others.every(([, held]) => held === 'shared' && mode === 'shared')).toBe(
+                expect(others.every(([, taken]) => taken === 'shared' && mode === 'shared')).toBe(
                   true,
                 )
                 const own = holders.get(String(name)) ?? new Map()

@@ -9,7 +9,7 @@ export class TestSession {
   readonly session: number
   transaction = 1
   mark = 0
-  #service: LockService
+  readonly #service: LockService
   #request = 0
 
   constructor(service: LockService, proxy: string, session: number) {
