@@ -1,7 +1,7 @@
 /**
  * READ COMMITTED: a statement that is a transaction of its own, and lost to another at its commit, runs again as if it came later.
- * PostgreSQL never tells of such a conflict there: it waits for the row. Here rows are locked by the proxy; through another proxy
- * the conflict shows at the commit.
+ * PostgreSQL never tells of such a conflict there: it waits for the row. Here rows are locked, too, but locks may be lost with the node
+ * that keeps them, and keys and references are judged at the commit.
  */
 import { type Context, checkCancelled } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
