@@ -247,7 +247,8 @@ export async function start(name) {
     child.unref()
     writeFileSync(join(data, `${name}.pid`), String(child.pid))
   }
-  for (let attempt = 0; attempt < 600; attempt += 1) {
+  // A broker takes seconds, on a machine that is busy with other things more than a minute.
+  for (let attempt = 0; attempt < 1800; attempt += 1) {
     if (await answers(service.port)) return
     if (pidOf(name) === undefined) break
     await sleep(100)

@@ -13,8 +13,6 @@ export interface Shared {
   readonly acknowledged: { count: number }
   /** Errors no application should see. */
   readonly unexpected: string[]
-  /** False where FOR UPDATE does not hold others up: clients of several proxies. */
-  readonly hasRowLocks?: boolean
 }
 
 /** Whether the server has answered that it did not do it; else nobody knows. */
@@ -41,7 +39,7 @@ export async function runClient(
 
 function operate(client: pg.Client, process: number, shared: Shared): Promise<void> {
   const kind = shared.random.integer(0, 99)
-  if (kind < 25 && shared.hasRowLocks !== false) return transfer(client, process, shared, 'locking')
+  if (kind < 25) return transfer(client, process, shared, 'locking')
   if (kind < 45) return transfer(client, process, shared, 'snapshot')
   if (kind < 60) return total(client, process, shared)
   if (kind < 88) return lists(client, process, shared, 'snapshot')

@@ -53,7 +53,6 @@ export class Load {
       accountCount: options.bank.accountCount,
       lists: new Lists(),
       unexpected: [],
-      hasRowLocks: false,
       acknowledged: { count: 0 },
       nextTransfer: () => {
         transfer += 1

@@ -1,6 +1,6 @@
 /**
  * By hand: node --import tsx --conditions=source test/cluster/run.ts [--scenario kills|partitions|stores] [--minutes 5] [--seed N]
- * [--victims a,b+c] [--only WORDS] [--port N] [--folder DIR] [--clients 3] [-- arguments of cluster.mjs start]
+ * [--victims a,b+c] [--only PATTERN] [--port N] [--folder DIR] [--clients 3] [-- arguments of cluster.mjs start]
  *
  * kills: SIGKILL of nodes and services. partitions: nodes on hosts of their own (network namespaces, needs root) between which
  * messages are dropped. stores: services that stand still, refuse or are full.
@@ -119,5 +119,6 @@ function disturbances(): Iterable<Disturbance> {
 }
 
 function* matching(words: string | undefined, all: Iterable<Disturbance>): Generator<Disturbance> {
-  for (const one of all) if (words === undefined || one.name.includes(words)) yield one
+  const wanted = new RegExp(words ?? '')
+  for (const one of all) if (wanted.test(one.name)) yield one
 }

@@ -46,8 +46,11 @@ const requestTimeoutMs = 5000
 /** Keys of one page: values are up to 1 MiB. */
 const pageKeyCount = 128
 const readAgainMs = 100
-/** etcd hangs up on who pings more often than every five seconds (--grpc-keepalive-min-time). */
-const pingAfterMs = 6000
+/**
+ * etcd hangs up on who pings more often than every five seconds (--grpc-keepalive-min-time), or while no call is under way: a
+ * watch is one.
+ */
+const pingAfterMs = 7000
 const pingTimeoutMs = 3000
 
 type FaultHandling = NonNullable<IOptions['faultHandling']>
@@ -72,7 +75,6 @@ export function openEtcdMeta({ endpoints, prefix }: EtcdMetaOptions, runtime: Ru
       'grpc.max_send_message_length': -1,
       'grpc.keepalive_time_ms': pingAfterMs,
       'grpc.keepalive_timeout_ms': pingTimeoutMs,
-      'grpc.keepalive_permit_without_calls': 1,
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1000,
       // After a failure the client makes a new channel: with a connection of its own, not the one that hangs.
