@@ -10,18 +10,20 @@ CREATE TABLE elanus.live_copy (
   pid int, relid oid, command text, type text, bytes_processed int8, bytes_total int8, tuples_processed int8);
 CREATE TABLE elanus.live_segments (
   relid oid, shard int, log_channel text, segment_id int8, stage text, row_count int8, deleted_count int8, bytes int8,
-  index_bytes int8, garbage_bytes int8);
+  index_bytes int8, garbage_bytes int8, wanted_replicas int, replicas int, ready_nodes text, loading_nodes text,
+  leaving_nodes text, owner text);
 -- A row for each table and each index. last_*: NULL for never.
 CREATE TABLE elanus.live_relations (
-  relid oid, row_count int8, dead_count int8, bytes int8, index_bytes int8, garbage_bytes int8, shard_count int,
+  relid oid, row_count int8, dead_count int8, bytes int8, index_bytes int8, garbage_bytes int8, shard_count int, replicas int,
   seq_scan int8, last_seq_scan timestamptz, idx_scan int8, last_idx_scan timestamptz,
   inserted int8, updated int8, deleted int8,
   last_vacuum timestamptz, vacuum_count int8, last_analyze timestamptz, analyze_count int8);
 CREATE TABLE elanus.live_channels (
-  log_channel text, term int8, service_time timestamptz, log_start int8, log_end int8, log_bytes int8, shard_count int);
+  log_channel text, term int8, service_time timestamptz, log_start int8, log_end int8, log_bytes int8, shard_count int,
+  node text);
 CREATE TABLE elanus.live_jobs (
   kind text, state text, relid oid, segment_id int8, index_relid oid, log_channel text, started_at timestamptz,
-  rows_done int8, rows_total int8);
+  rows_done int8, rows_total int8, node text);
 CREATE TABLE elanus.live_nodes (
   name text, kind text, state text, address text, started_at timestamptz, version text);
 CREATE TABLE elanus.live_memory (part text, used_bytes int8, budget_bytes int8, events text);
@@ -29,22 +31,29 @@ GRANT SELECT ON ALL TABLES IN SCHEMA elanus TO PUBLIC;
 
 CREATE VIEW elanus.segments AS
   SELECT relid::regclass AS "table", shard, segment_id, stage, row_count, deleted_count, bytes, index_bytes,
-    garbage_bytes, log_channel
+    garbage_bytes, log_channel, wanted_replicas, replicas,
+    -- Query nodes: which answer, which shall, which are letting go of it. '{}': it grows, or everything is in one process.
+    string_to_array(ready_nodes, ',') AS nodes, string_to_array(loading_nodes, ',') AS loading_nodes,
+    string_to_array(leaving_nodes, ',') AS leaving_nodes, nullif(owner, '') AS owner
   FROM elanus.live_segments;
 CREATE VIEW elanus.tables AS
-  SELECT l.relid::regclass AS "table", l.row_count, l.dead_count, l.bytes, l.index_bytes, l.garbage_bytes, l.shard_count
+  SELECT l.relid::regclass AS "table", l.row_count, l.dead_count, l.bytes, l.index_bytes, l.garbage_bytes, l.shard_count,
+    l.replicas
   FROM elanus.live_relations l JOIN pg_catalog.pg_class c ON c.oid = l.relid AND c.relkind IN ('r', 'p', 'm');
 CREATE VIEW elanus.shards AS
   SELECT relid::regclass AS "table", shard, log_channel, count(segment_id) AS segment_count,
     count(*) FILTER (WHERE stage IN ('growing', 'sealed')) AS growing_count,
     coalesce(sum(row_count), 0)::int8 AS row_count, coalesce(sum(deleted_count), 0)::int8 AS deleted_count,
-    coalesce(sum(bytes), 0)::int8 AS bytes, coalesce(sum(index_bytes), 0)::int8 AS index_bytes
-  FROM elanus.live_segments GROUP BY relid, shard, log_channel;
+    coalesce(sum(bytes), 0)::int8 AS bytes, coalesce(sum(index_bytes), 0)::int8 AS index_bytes,
+    nullif(owner, '') AS node, min(replicas) FILTER (WHERE stage NOT IN ('growing', 'sealed')) AS replicas,
+    count(*) FILTER (WHERE loading_nodes <> '') AS loading_count
+  FROM elanus.live_segments GROUP BY relid, shard, log_channel, owner;
 CREATE VIEW elanus.channels AS
-  SELECT log_channel, term, service_time, log_start, log_end, log_bytes, shard_count FROM elanus.live_channels;
+  SELECT log_channel, term, service_time, log_start, log_end, log_bytes, shard_count, nullif(node, '') AS node
+  FROM elanus.live_channels;
 CREATE VIEW elanus.jobs AS
   SELECT kind, state, relid::regclass AS "table", segment_id, nullif(index_relid, 0)::regclass AS "index", log_channel,
-    started_at, rows_done, rows_total
+    started_at, rows_done, rows_total, nullif(node, '') AS node
   FROM elanus.live_jobs;
 CREATE VIEW elanus.nodes AS SELECT name, kind, state, address, started_at, version FROM elanus.live_nodes;
 CREATE VIEW elanus.memory AS

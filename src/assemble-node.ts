@@ -30,6 +30,8 @@ import {
 } from '#cluster/current-catalog.js'
 import { takeDdlTurn } from '#cluster/ddl-turn.js'
 import { followOwners } from '#cluster/follow-owners.js'
+import { followPlacement } from '#cluster/follow-placement.js'
+import { followReplicaCounts } from '#cluster/follow-replica-counts.js'
 import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
 import { openNotifier } from '#cluster/notify-proxies.js'
 import { type Member, openMember } from '#cluster/open-member.js'
@@ -39,10 +41,12 @@ import { advertised, type Config, isLoopback, type NodeKind, postgresCount } fro
 import { native } from '#engine/index/native.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import type { RpcTls, ServedContract } from '#net/rpc/rpc-server.js'
+import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { startCandidate } from '#nodes/coordinator/leader.js'
 import type { Membership } from '#nodes/coordinator/membership.js'
 import { logChannelsSetting, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { placeLogChannels } from '#nodes/coordinator/place-log-channels.js'
+import { placeSegments } from '#nodes/coordinator/place-segments.js'
 import { serveCoordinator } from '#nodes/coordinator/serve.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import { serveData } from '#nodes/data/serve.js'
@@ -164,13 +168,8 @@ function readTls({ tlsAuthority, tlsCertificate, tlsKey }: Config): RpcTls | und
   }
 }
 
-async function openCoordinatorNode({
-  config,
-  events,
-  stores,
-  member,
-  operations,
-}: Assembling): Promise<Opened> {
+async function openCoordinatorNode(assembling: Assembling): Promise<Opened> {
+  const { config, events, stores, member, operations } = assembling
   let locks: ServedContract | undefined
   const candidate = startCandidate({
     meta: stores.meta,
@@ -181,7 +180,7 @@ async function openCoordinatorNode({
     onLeading(coordinator, signal) {
       const lead = async (): Promise<void> => {
         const logChannels = namesOf(await fixLogChannelCount(config, coordinator))
-        await placeLogChannels(
+        const placingChannels = placeLogChannels(
           {
             coordinator,
             runtime,
@@ -193,6 +192,7 @@ async function openCoordinatorNode({
           },
           signal,
         )
+        await Promise.all([placingChannels, placeAllSegments(assembling, coordinator, signal)])
       }
       const onError = (error: unknown) => events.retry('leading', error)
       const keepLocks = async (): Promise<void> => {
@@ -219,6 +219,28 @@ async function openCoordinatorNode({
       await candidate.stop()
     },
   }
+}
+
+/** While this coordinator leads. */
+async function placeAllSegments(
+  { events, stores, member }: Assembling,
+  coordinator: Coordinator,
+  signal: AbortSignal,
+): Promise<void> {
+  const onError = (error: unknown) => events.retry('placing segments', error)
+  const replicaCounts = followReplicaCounts(stores.meta, runtime, onError)
+  await placeSegments(
+    {
+      coordinator,
+      runtime,
+      nodes: () => member.nodes.ofKind('query'),
+      replicaCount,
+      replicaCounts: () => replicaCounts.current(),
+      onError,
+    },
+    signal,
+  )
+  await replicaCounts.stop()
 }
 
 /** Until it has been done once, or the signal aborts. */
@@ -322,12 +344,13 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
     runtime,
     await startDataNode(dataNodeOptions(config, stores, 'streaming')),
   )
+  const placement = followPlacement(stores.meta, runtime, onError)
   const host = openStreamingHost({
     wal: stores.wal,
     logChannelCount: logChannels.length,
     peers: (logChannel) => owners.nodes.get(logChannel),
     coordinator: member.coordinator,
-    openQueryNode: () => followQueryNodes(member, runtime, replicaCount),
+    openQueryNode: () => followQueryNodes(member, runtime, replicaCount, placement),
     dataNode,
     native,
     runtime,
@@ -365,6 +388,7 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
       await membership.leave()
       await host.stop()
       await owners.stop()
+      await placement.stop()
       await dataNode.stop()
     },
   }
@@ -441,7 +465,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
       refreshCatalog: async () => await catalog?.refresh(),
       notify: (processId, channel, payload) => notifier.notify({ processId, channel, payload }),
     },
-    facts: gatherFacts(member),
+    facts: gatherFacts(member, owners, replicaCount),
   })
   const following = followCatalog(proxy, () => membership)
   catalog = following

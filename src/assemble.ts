@@ -305,6 +305,8 @@ export async function storePassword(
 function factsOf(config: Config, memory: () => readonly MemoryPart[]): ClusterFacts {
   const startedMs = systemRuntime.nowMs()
   return {
+    replicas: () => ({ byDefault: 1, nodeCount: 1, isStandalone: true }),
+    ownerOf: () => undefined,
     nodes: async () =>
       ['proxy', 'coordinator', 'streaming', 'query', 'data'].map((kind) => ({
         name: `${kind}-1`,

@@ -13,6 +13,7 @@ export interface FollowedOwners {
   readonly nodes: ReadonlyMap<string, RemoteStreamingNode>
   /** Whether somebody is said to own it. */
   isKnown(logChannel: string): boolean
+  addressOf(logChannel: string): string | undefined
   stop(): Promise<void>
 }
 
@@ -70,6 +71,7 @@ export function followOwners(options: FollowOwnersOptions): FollowedOwners {
   return {
     nodes,
     isKnown: (logChannel) => owners[logChannel] !== undefined,
+    addressOf: (logChannel) => owners[logChannel],
     async stop() {
       stopping.abort()
       await Promise.all([watching.stop(), refreshing])

@@ -1,6 +1,7 @@
 /** What a process of the cluster tells of itself, for elanus.nodes and elanus.memory: asked for when somebody looks. */
 import { backgroundContext } from '#base/context.js'
 import { UnreachableError } from '#base/errors.js'
+import type { FollowedOwners } from '#cluster/follow-owners.js'
 import type { Member } from '#cluster/open-member.js'
 import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type { ClusterFacts, MemoryFact, NodeFact } from '#nodes/proxy/live/cluster-facts.js'
@@ -17,7 +18,11 @@ export function serveFacts(facts: () => ProcessFacts): ServedContract {
   return { facts: async () => facts() }
 }
 
-export function gatherFacts({ coordinator, connections }: Member): ClusterFacts {
+export function gatherFacts(
+  { coordinator, connections, nodes: known }: Member,
+  owners: Pick<FollowedOwners, 'addressOf'>,
+  replicaCount: number,
+): ClusterFacts {
   /** undefined: it does not answer just now. */
   async function ask(address: string): Promise<ProcessFacts | undefined> {
     try {
@@ -39,11 +44,17 @@ export function gatherFacts({ coordinator, connections }: Member): ClusterFacts 
   }
 
   return {
+    replicas: () => ({
+      byDefault: replicaCount,
+      nodeCount: known.ofKind('query').filter(({ isDraining }) => !isDraining).length,
+      isStandalone: false,
+    }),
+    ownerOf: (logChannel) => owners.addressOf(logChannel),
     async nodes() {
       const { nodes, answers } = await askAll()
-      return nodes.map(({ kind, id, address, isDraining }): NodeFact => {
+      return nodes.map(({ kind, id, address, isDraining, isLeading }): NodeFact => {
         const facts = answers.find((answer) => answer.address === address)?.facts
-        const state = isDraining ? 'draining' : 'active'
+        const state = isDraining ? 'leaving' : isLeading === true ? 'leading' : 'active'
         return {
           name: `${kind} ${id}`,
           kind,

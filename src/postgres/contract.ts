@@ -102,7 +102,7 @@ export interface TableInfo {
   readonly hasTriggers: boolean
   readonly hasRowSecurity: boolean
   readonly hasCheckConstraints: boolean
-  /** Options PostgreSQL does not know, kept by us: shards, ttl, … */
+  /** Options PostgreSQL does not know, kept by us: shards, replicas, ttl, … */
   readonly options: ReadonlyMap<string, string>
   readonly ownerName: string
   /** pg_class.relfilenode: another number after DDL means that PostgreSQL would have rewritten the rows. */

@@ -14,6 +14,7 @@ import { parseTtl } from '#postgres/ttl.js'
 
 /** As many as one machine can search at the same time with room to spare; a cluster spreads tables, too. */
 const shardCountMax = 64
+const replicaCountMax = 16
 
 /** @throws DatabaseError for values out of range */
 export function prepareDdl(entry: Omit<DdlEntry, 'firstOid'> & { firstOid?: number }): DdlStep {
@@ -141,23 +142,26 @@ function checkedValue({ name, value }: OptionDefinition): string {
     throw new DatabaseError(SqlState.invalidParameterValue, `invalid value for option "${name}"`)
   }
   if (name === 'ttl') parseTtl(value)
-  if (name === 'shards') {
-    const count = Number(value)
-    if (!Number.isInteger(count)) {
-      throw new DatabaseError(
-        SqlState.invalidParameterValue,
-        `invalid value for integer option "${name}": ${value}`,
-      )
-    }
-    if (count < 1 || count > shardCountMax) {
-      throw new DatabaseError(
-        SqlState.invalidParameterValue,
-        `value ${value} out of bounds for option "${name}"`,
-        { detail: `Valid values are between "1" and "${shardCountMax}".` },
-      )
-    }
-  }
+  if (name === 'shards') checkCount(name, value, shardCountMax)
+  if (name === 'replicas') checkCount(name, value, replicaCountMax)
   return value
+}
+
+function checkCount(name: string, value: string, max: number): void {
+  const count = Number(value)
+  if (!Number.isInteger(count)) {
+    throw new DatabaseError(
+      SqlState.invalidParameterValue,
+      `invalid value for integer option "${name}": ${value}`,
+    )
+  }
+  if (count < 1 || count > max) {
+    throw new DatabaseError(
+      SqlState.invalidParameterValue,
+      `value ${value} out of bounds for option "${name}"`,
+      { detail: `Valid values are between "1" and "${max}".` },
+    )
+  }
 }
 
 /** Cuts some of `count` options out of a parenthesised list; all of them: the list, and the WITH before it. */

@@ -152,6 +152,34 @@ test('elanus.segments, shards, tables, channels, nodes, memory and jobs show the
   await rows('SELECT kind, state, "table", rows_done FROM elanus.jobs')
 })
 
+test('replicas are kept, shown and said to be one where everything is one process', async () => {
+  const notices: string[] = []
+  const hear = ({ message }: { message?: string | undefined }) => notices.push(message ?? '')
+  client.on('notice', hear)
+  await client.query('CREATE TABLE copies (id int PRIMARY KEY) WITH (replicas = 2)')
+  expect(notices.join()).toContain('holds each segment once; replicas = 2 is kept for a cluster')
+  await client.query('INSERT INTO copies VALUES (1)')
+  await client.query('ALTER TABLE copies SET (replicas = 3)')
+  await client.query('CHECKPOINT')
+  const replicas = `SELECT replicas FROM elanus.tables WHERE "table" = 'copies'::regclass`
+  expect(await row(replicas)).toEqual({ replicas: 3 })
+  expect(
+    await row(
+      `SELECT wanted_replicas, replicas, nodes FROM elanus.segments WHERE "table"::text = 'copies'`,
+    ),
+  ).toEqual({ wanted_replicas: 3, replicas: 1, nodes: [] })
+  await client.query('ALTER TABLE copies RESET (replicas)')
+  expect(await row(replicas)).toEqual({ replicas: 1 })
+  await expect(client.query('ALTER TABLE copies SET (replicas = 0)')).rejects.toThrow(
+    'value 0 out of bounds for option "replicas"',
+  )
+  await expect(
+    client.query('CREATE TABLE p (k int) PARTITION BY LIST (k) WITH (replicas = 2)'),
+  ).rejects.toThrow('a partitioned table has no replicas')
+  client.off('notice', hear)
+  await client.query('DROP TABLE copies')
+})
+
 test('partitioned tables have the rows of their partitions', async () => {
   await client.query('CREATE TABLE parts (k int, v int) PARTITION BY LIST (k)')
   await client.query('CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)')

@@ -55,6 +55,8 @@ export interface TableSchema {
   readonly keys: readonly KeyConstraint[]
   readonly vectorIndexes: readonly VectorIndexSchema[]
   readonly shardCount: number
+  /** Query nodes that hold each sealed segment, as far as there are so many; undefined: as many as the cluster's default. */
+  readonly replicaCount?: number | undefined
   /** Rows are expired when the column's time (microseconds since 2000-01-01 UTC, int64) lies so far back; NULL never is. */
   readonly timeToLive?: TimeToLive | undefined
 }

@@ -83,6 +83,8 @@ export interface ClusterNode {
   readonly isDraining: boolean
   /** Differs each time it registers: a restarted node has forgotten what it held. */
   readonly life: string
+  /** The coordinator that leads; said by nodes() only. */
+  readonly isLeading?: boolean | undefined
 }
 
 export interface SegmentChange {

@@ -112,7 +112,13 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
     async secure() {
       await copy?.save()
     },
-    nodes: () => listNodes(meta),
+    async nodes() {
+      const [nodes, leader] = await Promise.all([listNodes(meta), meta.get(metaKeys.leader)])
+      const id = leader === undefined ? undefined : new TextDecoder().decode(leader.value)
+      return nodes.map((node) =>
+        node.kind === 'coordinator' ? { ...node, isLeading: node.id === id } : node,
+      )
+    },
     async stop() {
       // Lets the write under way end; nothing is held beyond that.
       await fenced.exclusively(async () => {})

@@ -14,6 +14,7 @@ import type { OwnerSteps } from '#nodes/coordinator/owners.js'
 import type { MetaOperation, MetaStore } from '#storage/meta/meta.js'
 
 export interface SegmentRegistry {
+  /** The same array until something changes. */
   segments(): readonly SegmentManifest[]
   checkpoints(): ReadonlyMap<string, number>
   switch(change: SegmentChange): Promise<void>
@@ -26,6 +27,7 @@ export async function openSegmentRegistry(
 ): Promise<SegmentRegistry> {
   let manifests = new Map<number, SegmentManifest>()
   let checkpoints = new Map<string, number>()
+  let listed: readonly SegmentManifest[] | undefined
 
   async function load(): Promise<void> {
     const loaded = (await meta.list(metaKeys.segmentPrefix)).map(({ value }) =>
@@ -33,6 +35,7 @@ export async function openSegmentRegistry(
     )
     const positions = await meta.list(metaKeys.checkpointPrefix)
     manifests = new Map(loaded.map((manifest) => [manifest.segmentId, manifest]))
+    listed = undefined
     checkpoints = new Map(
       positions.map(({ key, value }) => [
         key.slice(metaKeys.checkpointPrefix.length),
@@ -44,7 +47,10 @@ export async function openSegmentRegistry(
   fenced.onUnclear(load)
 
   return {
-    segments: () => [...manifests.values()],
+    segments() {
+      listed ??= [...manifests.values()]
+      return listed
+    },
     checkpoints: () => new Map(checkpoints),
     switch: (change) =>
       fenced.exclusively(async () => {
@@ -52,6 +58,7 @@ export async function openSegmentRegistry(
         if (step === 'done') return
         const operations = [...operationsOf(change, checkpoints), ...step]
         if (operations.length > 0) await fenced.write(operations)
+        if (change.add.length > 0 || change.remove.length > 0) listed = undefined
         for (const segmentId of change.remove) manifests.delete(segmentId)
         for (const manifest of change.add) manifests.set(manifest.segmentId, manifest)
         for (const [channel, position] of change.checkpoints) {

@@ -54,7 +54,15 @@ export interface QueryNode {
   ): Promise<AggregatePart>
   /** What is in memory, and what it may be. */
   memory(): QueryMemory
+  /** Where the segment is, if this stands for several nodes. */
+  holders?(segmentId: number): readonly SegmentHolder[]
   stop(): Promise<void>
+}
+
+export interface SegmentHolder {
+  readonly nodeId: string
+  /** 'ready': answers; 'loading': it shall; 'leaving': it answers no more, and is letting go of it. */
+  readonly state: 'ready' | 'loading' | 'leaving'
 }
 
 export interface QueryMemory {
@@ -76,7 +84,8 @@ export interface QueryMemory {
  * one life of that process: what is sent to a restarted one must fail with 55000 or be unreachable, since it has forgotten
  * segments, and deletes of segments that others have loaded into it again.
  */
-export interface QueryReplica extends Omit<QueryNode, 'putSchema' | 'applyDeletes' | 'memory'> {
+export interface QueryReplica
+  extends Omit<QueryNode, 'putSchema' | 'applyDeletes' | 'memory' | 'holders'> {
   putSchema(schema: TableSchema): void | Promise<void>
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void | Promise<void>
 }

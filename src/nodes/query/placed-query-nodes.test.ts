@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { backgroundContext } from '#base/context.js'
 import { DatabaseError, UnreachableError } from '#base/errors.js'
+import { rankByHash } from '#base/rendezvous.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import { type Timestamp, timestampMax } from '#base/timestamp.js'
 import { hexOf } from '#engine/exec/exec.arbitrary.js'
@@ -14,7 +15,6 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { rowsArbitrary, sealedRows, tableSchema } from '#engine/segment/segment.arbitrary.js'
 import { startDataNode } from '#nodes/data/data-node.js'
 import type { QueryNode, QueryReplica } from '#nodes/query/contract.js'
-import { rankNodes } from '#nodes/query/placed/route.js'
 import { openPlacedQueryNodes, type PlacedQueryNodes } from '#nodes/query/placed-query-nodes.js'
 import { type LocalQueryNode, startQueryNode } from '#nodes/query/query-node.js'
 import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
@@ -349,9 +349,9 @@ test('hashing spreads segments evenly and moves only what it must', () => {
   const counts = new Map<string, number>()
   let moved = 0
   for (let id = 1; id <= 3000; id += 1) {
-    const [first = ''] = rankNodes(id, ['a', 'b', 'c'])
+    const [first = ''] = rankByHash(id, ['a', 'b', 'c'])
     counts.set(first, (counts.get(first) ?? 0) + 1)
-    const [later = ''] = rankNodes(id, ['a', 'b', 'c', 'd'])
+    const [later = ''] = rankByHash(id, ['a', 'b', 'c', 'd'])
     if (later !== first) {
       expect(later).toBe('d')
       moved += 1

@@ -11,6 +11,7 @@
 import type { Context } from '#base/context.js'
 import { checkCancelled } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
+import { rankByHash } from '#base/rendezvous.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
@@ -23,17 +24,17 @@ import type {
   SearchPart,
 } from '#engine/plan/fragment.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
-import type { QueryMemory, QueryNode, QueryReplica } from '#nodes/query/contract.js'
+import type { QueryMemory, QueryNode, QueryReplica, SegmentHolder } from '#nodes/query/contract.js'
 import { errorKind } from '#nodes/query/placed/error-kind.js'
 import { PlacedNode } from '#nodes/query/placed/node.js'
 import { Replica } from '#nodes/query/placed/replica.js'
-import { type Group, rankNodes, route, type Target } from '#nodes/query/placed/route.js'
+import { type Group, route, type Target } from '#nodes/query/placed/route.js'
 import { scanGroups } from '#nodes/query/placed/scan.js'
 import { PlacedSegment } from '#nodes/query/placed/segment.js'
 
 export interface PlacedQueryNodesOptions {
   readonly runtime: Runtime
-  /** Nodes that hold each segment; fewer while there are fewer. */
+  /** Nodes that hold each segment of a table that does not say; fewer while there are fewer. */
   readonly replicaCount: number
   /** How long a read or load goes on asking before it gives up. */
   readonly patienceMs?: number | undefined
@@ -110,8 +111,13 @@ class Placing implements PlacedQueryNodes {
   }
 
   assign(nodeIds: ReadonlyMap<number, readonly string[]>): void {
+    const before = this.#assigned
     this.#assigned = nodeIds
-    this.#placeAll()
+    for (const segment of this.#segments.values()) {
+      const { segmentId } = segment
+      if (before.get(segmentId)?.join() !== nodeIds.get(segmentId)?.join()) this.#place(segment)
+    }
+    this.#noteChange()
   }
 
   placement(): ReadonlyMap<number, readonly string[]> {
@@ -122,6 +128,19 @@ class Placing implements PlacedQueryNodes {
       return [segment.segmentId, able.map(({ node }) => node.id).sort()] as const
     })
     return new Map(placed)
+  }
+
+  holders(segmentId: number): readonly SegmentHolder[] {
+    const segment = this.#segments.get(segmentId)
+    if (segment === undefined) return []
+    return [...segment.replicas.values()]
+      .filter(({ isOver }) => !isOver)
+      .map((replica) => {
+        const isReady = replica.canAnswer(segment.deleteCount)
+        const state = replica.isWanted ? (isReady ? 'ready' : 'loading') : 'leaving'
+        return { nodeId: replica.node.id, state } as const
+      })
+      .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
   }
 
   async load(
@@ -178,11 +197,13 @@ class Placing implements PlacedQueryNodes {
 
   putSchema(schema: TableSchema): void {
     this.#schemas.set(schema.tableId, schema)
-    for (const segment of this.#segments.values()) {
-      const { tableId, incarnation } = segment.schema
-      if (tableId === schema.tableId && incarnation === schema.incarnation) segment.schema = schema
-    }
     for (const node of this.#nodes.values()) node.putSchema(schema)
+    for (const segment of this.#segments.values()) {
+      const { tableId, incarnation, replicaCount } = segment.schema
+      if (tableId !== schema.tableId || incarnation !== schema.incarnation) continue
+      segment.schema = schema
+      if (replicaCount !== schema.replicaCount) this.#place(segment)
+    }
   }
 
   applyDeletes(segmentId: number, rowIds: Float64Array, at: Timestamp): void {
@@ -340,7 +361,7 @@ class Placing implements PlacedQueryNodes {
   #place(segment: PlacedSegment): void {
     for (const [id, replica] of segment.replicas) if (replica.isOver) segment.replicas.delete(id)
     const ranked = this.#rankedNodes(segment.segmentId)
-    const wanted = ranked.slice(0, this.#replicaCount)
+    const wanted = ranked.slice(0, this.#replicaCountOf(segment))
     for (const node of [...wanted, ...substitute(segment, [...ranked, ...this.#nodes.values()])]) {
       let replica = segment.replicas.get(node.id)
       if (replica === undefined) {
@@ -361,12 +382,16 @@ class Placing implements PlacedQueryNodes {
     }
   }
 
+  #replicaCountOf({ schema }: PlacedSegment): number {
+    return schema.replicaCount ?? this.#replicaCount
+  }
+
   #placeIfHere(segment: PlacedSegment): void {
     if (this.#segments.get(segment.segmentId) === segment && !this.#isStopped) this.#place(segment)
   }
 
   #onReplica(segment: PlacedSegment): void {
-    if (segment.replicas.size > this.#replicaCount) this.#placeIfHere(segment)
+    if (segment.replicas.size > this.#replicaCountOf(segment)) this.#placeIfHere(segment)
     this.#noteChange()
   }
 
@@ -376,7 +401,7 @@ class Placing implements PlacedQueryNodes {
     const usable = staying.length > 0 ? staying : [...this.#nodes.values()]
     const ids = usable.map(({ id }) => id)
     const assigned = (this.#assigned.get(segmentId) ?? []).filter((id) => ids.includes(id))
-    return [...new Set([...assigned, ...rankNodes(segmentId, ids)])]
+    return [...new Set([...assigned, ...rankByHash(segmentId, ids)])]
       .map((id) => this.#nodes.get(id))
       .filter((node) => node !== undefined)
   }

@@ -19,6 +19,7 @@ import type {
   SearchPart,
 } from '#engine/plan/fragment.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
+import type { SegmentHolder } from '#nodes/query/contract.js'
 
 /** Log channels share the shards of all tables by this rule; the count is fixed when the database is made. */
 export function logChannelOf(tableId: number, shard: number, logChannelCount: number): string {
@@ -260,6 +261,8 @@ export interface SegmentStatistics {
   readonly indexBytes: number
   /** Of the bytes: what merging would give back, as the share of rows that are deleted. */
   readonly garbageBytes: number
+  /** Query nodes that have it, or shall; undefined: it grows, or there is one that has all. */
+  readonly holders?: readonly SegmentHolder[] | undefined
 }
 
 export interface IndexBuild {
@@ -292,6 +295,8 @@ export interface JobReport {
   /** Rows. */
   readonly done: number
   readonly total: number
+  /** The data node that does it; undefined: the owner of the log channel itself. */
+  readonly node?: string | undefined
 }
 
 export interface StreamingActivity {

@@ -17,7 +17,10 @@ export function statistics(state: StreamingState, tableId: number): TableStatist
   for (const { shard, view } of tableOf(state, tableId).channels) {
     for (const entry of view.sealed) {
       if (isTruncated(entry)) continue
-      segments.push(sealedStatistics(entry, shard))
+      segments.push({
+        ...sealedStatistics(entry, shard),
+        holders: state.queryNode.holders?.(entry.segmentId),
+      })
       for (const { indexOid, object } of entry.manifest.indexes) {
         indexBytes.set(indexOid, (indexBytes.get(indexOid) ?? 0) + object.bytes)
       }

@@ -3,19 +3,19 @@ import { invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 
-const prefix = 'streaming/table/'
+export const tableSettingPrefix = 'streaming/table/'
 const formatVersion = 1
 
 export async function saveTable(coordinator: Coordinator, schema: TableSchema): Promise<void> {
-  await coordinator.putSetting(`${prefix}${schema.tableId}`, encodeTable(schema))
+  await coordinator.putSetting(`${tableSettingPrefix}${schema.tableId}`, encodeTable(schema))
 }
 
 export async function forgetTable(coordinator: Coordinator, tableId: number): Promise<void> {
-  await coordinator.putSetting(`${prefix}${tableId}`, undefined)
+  await coordinator.putSetting(`${tableSettingPrefix}${tableId}`, undefined)
 }
 
 export async function loadTables(coordinator: Coordinator): Promise<readonly TableSchema[]> {
-  const settings = await coordinator.listSettings(prefix)
+  const settings = await coordinator.listSettings(tableSettingPrefix)
   return settings.map(({ value }) => decodeTable(value))
 }
 

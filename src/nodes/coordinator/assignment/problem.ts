@@ -14,9 +14,13 @@ export interface Item {
   readonly load: number
   /** Different nodes that each hold all of it; fewer when there are fewer nodes. */
   readonly replicaCount: number
+  /** Items that are asked together (segments of a table) and should lie on different nodes, so that all of them work. */
+  readonly group?: string | undefined
+  /** Nodes that have it at hand, though it is not placed there: what moves moves there rather than elsewhere. */
+  readonly near?: readonly string[] | undefined
 }
 
-/** Node ids by item: log channels have one, segments as many as there are replicas. */
+/** Node ids by item, in the order in which they came: log channels have one, segments as many as there are replicas. */
 export type Placement = ReadonlyMap<string, readonly string[]>
 
 export interface PlacementProblem {

@@ -19,9 +19,15 @@ const equalNodes = fc
     Array.from({ length: count }, (_, n) => ({ id: `node-${n}`, capacity: 1 })),
   )
 const itemsArbitrary = fc
-  .array(fc.record({ load: fc.nat(100), replicaCount: fc.integer({ min: 1, max: 3 }) }), {
-    maxLength: 40,
-  })
+  .array(
+    fc.record({
+      load: fc.nat(100),
+      replicaCount: fc.integer({ min: 1, max: 3 }),
+      group: fc.constantFrom('t', 'u', undefined),
+      near: fc.subarray(['node-0', 'node-2', 'node-9']),
+    }),
+    { maxLength: 40 },
+  )
   .map((items): Item[] => items.map((item, n) => ({ key: `item-${n}`, ...item })))
 const single = itemsArbitrary.map((items) => items.map((item) => ({ ...item, replicaCount: 1 })))
 const nothing: Placement = new Map()
@@ -110,6 +116,40 @@ describe('placement', () => {
     }
     const [, , third = 0] = levels(nodes, items, after)
     expect(third).toBeGreaterThan(300)
+  })
+
+  test('segments of a table are spread, whatever else lies on the nodes', () => {
+    const nodes = ['a', 'b', 'c'].map((id) => ({ id, capacity: 1 }))
+    const item = (group: string, n: number) => ({
+      ...{ key: `${group}${n}`, load: 1, replicaCount: 1, group },
+    })
+    const items = ['t', 'u', 'v'].flatMap((group) => [0, 1, 2, 3, 4, 5].map((n) => item(group, n)))
+    const perTable = (placed: Placement, group: string) =>
+      nodes.map(({ id }) => {
+        const held = items.filter((one) => one.group === group && placed.get(one.key)?.includes(id))
+        return held.length
+      })
+    const fresh = solvePlacement({ nodes, items, last: nothing })
+    const last = solvePlacement({ nodes: nodes.slice(0, 2), items, last: nothing })
+    const grown = solvePlacement({ nodes, items, last })
+    for (const group of ['t', 'u', 'v']) {
+      expect(Math.max(...perTable(fresh, group))).toBe(2)
+      expect(Math.max(...perTable(last, group))).toBe(3)
+      expect(Math.max(...perTable(grown, group))).toBeLessThanOrEqual(3)
+      expect(perTable(grown, group)[2]).toBeGreaterThan(0)
+    }
+  })
+
+  test('what moves to a node that comes back is what it still has at hand', () => {
+    const nodes = ['a', 'b'].map((id) => ({ id, capacity: 1 }))
+    const items = Array.from({ length: 20 }, (_, n) => ({
+      ...{ key: `i${n}`, load: 1, replicaCount: 1, near: n % 2 === 0 ? ['b'] : [] },
+    }))
+    const last = new Map(items.map(({ key }) => [key, ['a']]))
+    const after = solvePlacement({ nodes, items, last })
+    const gone = moved(last, after)
+    expect(gone.length).toBeGreaterThan(5)
+    for (const key of gone) expect(Number(key.slice(1)) % 2).toBe(0)
   })
 
   test('a draining node loses everything, unless it is the last', () => {

@@ -20,7 +20,20 @@ export interface MemoryFact {
   readonly events: Readonly<Record<string, number>>
 }
 
+/** What WITH (replicas = n) comes to. */
+export interface ReplicaFact {
+  /** Of tables that do not say. */
+  readonly byDefault: number
+  /** Query nodes that can hold a segment now. */
+  readonly nodeCount: number
+  /** Everything is in this process: nothing can be held twice. */
+  readonly isStandalone: boolean
+}
+
 export interface ClusterFacts {
+  replicas(): ReplicaFact
+  /** Address of the owner of a log channel, if anyone knows. */
+  ownerOf(logChannel: string): string | undefined
   nodes(): Promise<readonly NodeFact[]>
   memory(): Promise<readonly MemoryFact[]>
 }

@@ -3,7 +3,7 @@ import { timestampToUnixMs } from '#base/timestamp.js'
 import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { int4, int8, text, timestamptz, timestamptzOrNever } from '#nodes/proxy/live/send-format.js'
 
-export async function channels({ streaming }: LiveSources): Promise<readonly LiveRow[]> {
+export async function channels({ streaming, facts }: LiveSources): Promise<readonly LiveRow[]> {
   return (await streaming.activities()).map((channel) => [
     text(channel.logChannel),
     int8(channel.term),
@@ -12,10 +12,11 @@ export async function channels({ streaming }: LiveSources): Promise<readonly Liv
     int8(channel.logEnd),
     int8(channel.logBytes),
     int4(channel.shardCount),
+    text(facts?.ownerOf(channel.logChannel) ?? ''),
   ])
 }
 
-export async function jobs({ streaming }: LiveSources): Promise<readonly LiveRow[]> {
+export async function jobs({ streaming, facts }: LiveSources): Promise<readonly LiveRow[]> {
   return (await streaming.activities()).flatMap((channel) =>
     channel.jobs.map((job) => [
       text(job.kind),
@@ -27,6 +28,7 @@ export async function jobs({ streaming }: LiveSources): Promise<readonly LiveRow
       timestamptzOrNever(job.startedMs),
       int8(job.done),
       int8(job.total),
+      text(job.node ?? facts?.ownerOf(channel.logChannel) ?? ''),
     ]),
   )
 }

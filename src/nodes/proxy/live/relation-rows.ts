@@ -2,17 +2,26 @@
 import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { int4, int8, text, timestamptzOrNever } from '#nodes/proxy/live/send-format.js'
 import type { TableCounts } from '#nodes/proxy/live/table-counters.js'
+import { replicasOf } from '#nodes/proxy/statements/read-rows.js'
+import type { SegmentHolder } from '#nodes/query/contract.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 
-export async function segments({ postgres, streaming }: LiveSources): Promise<readonly LiveRow[]> {
+export async function segments(sources: LiveSources): Promise<readonly LiveRow[]> {
+  const { postgres, streaming, facts } = sources
   const rows: LiveRow[] = []
   for (const table of postgres.catalog().tables.values()) {
     if (table.kind !== 'table') continue
+    const wanted = replicasOf(table) ?? facts?.replicas().byDefault ?? 1
     for (const segment of (await streaming.statistics(table.oid)).segments) {
+      const { holders } = segment
+      const isGrowing = segment.stage === 'growing' || segment.stage === 'sealed'
+      const inState = (state: SegmentHolder['state']) =>
+        (holders ?? []).filter((holder) => holder.state === state).map(({ nodeId }) => nodeId)
+      const logChannel = streaming.logChannelOf(table.oid, segment.shard)
       rows.push([
         int4(table.oid),
         int4(segment.shard),
-        text(streaming.logChannelOf(table.oid, segment.shard)),
+        text(logChannel),
         int8(segment.segmentId),
         text(segment.stage),
         int8(segment.rowCount),
@@ -20,6 +29,12 @@ export async function segments({ postgres, streaming }: LiveSources): Promise<re
         int8(segment.bytes),
         int8(segment.indexBytes),
         int8(segment.garbageBytes),
+        int4(isGrowing ? 0 : wanted),
+        int4(isGrowing ? 0 : holders === undefined ? 1 : inState('ready').length),
+        text(inState('ready').join()),
+        text(inState('loading').join()),
+        text(inState('leaving').join()),
+        text(facts?.ownerOf(logChannel) ?? ''),
       ])
     }
   }
@@ -33,6 +48,7 @@ interface Size {
   readonly indexBytes: number
   readonly garbageBytes: number
   readonly shardCount: number
+  readonly replicaCount: number
 }
 
 const nothing: Size = {
@@ -42,6 +58,7 @@ const nothing: Size = {
   indexBytes: 0,
   garbageBytes: 0,
   shardCount: 0,
+  replicaCount: 0,
 }
 
 /** A row for each table, for each unique and vector index, and for partitioned tables what their partitions have in rows. */
@@ -61,6 +78,7 @@ export async function relations(sources: LiveSources): Promise<readonly LiveRow[
       indexBytes: [...found.indexBytes.values()].reduce((sum, bytes) => sum + bytes, 0),
       garbageBytes: found.segments.reduce((sum, segment) => sum + segment.garbageBytes, 0),
       shardCount: Number(table.options.get('shards') ?? '1'),
+      replicaCount: replicasOf(table) ?? sources.facts?.replicas().byDefault ?? 1,
     }
     rows.push(relationRow(table.oid, size, tableCounters.of(table.oid)))
     for (const oid of indexOids(table)) {
@@ -101,6 +119,7 @@ function relationRow(oid: number, size: Size, counts: TableCounts): LiveRow {
     int8(size.indexBytes),
     int8(size.garbageBytes),
     int4(size.shardCount),
+    int4(size.replicaCount),
     int8(counts.sequentialScans),
     timestamptzOrNever(counts.lastSequentialScanMs),
     int8(counts.indexScans),

@@ -14,6 +14,7 @@ import {
   storedColumns,
   toTableLoad,
 } from '#nodes/proxy/statements/read-rows.js'
+import { sayWhatReplicasMean } from '#nodes/proxy/statements/replicas.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
@@ -46,6 +47,7 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   refuseOtherShards(catalog, tried.catalog)
   for (const table of tried.catalog.tables.values()) checkTimeToLive(table)
   takeNotices(execution, tried.result)
+  sayWhatReplicasMean(execution, catalog, tried.catalog)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog
   for (const table of tried.catalog.tables.values()) {

@@ -1,6 +1,6 @@
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import { shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { replicasOf, shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import { timeToLiveOf } from '#nodes/proxy/statements/time-to-live.js'
 import type { TableInfo } from '#postgres/contract.js'
 
@@ -45,6 +45,7 @@ export function toTableSchema(table: TableInfo, version: number): TableSchema {
     keys: table.keys,
     vectorIndexes: table.vectorIndexes,
     shardCount: shardsOf(table),
+    replicaCount: replicasOf(table),
     timeToLive: timeToLiveOf(table),
   }
 }
