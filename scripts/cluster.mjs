@@ -5,19 +5,31 @@
  *   node scripts/cluster.mjs start [NAME …]    services, then what is not running, until every node says that it is ready
  *   node scripts/cluster.mjs stop [NAME …]     nodes in order; without names the services, too
  *   node scripts/cluster.mjs kill NAME …       kill -9
+ *   node scripts/cluster.mjs rolling-restart [NAME …]   each node is stopped and started again under searches and writes
  *   node scripts/cluster.mjs status
  *
  *   start --log objects          the log lies over object storage: no Kafka
  *   start --objects directory    a directory that all share: no MinIO
  *
+ * A NAME beyond those, `query-3` say, is one more node of the kind.
+ *
  * What it was started with first holds until its data is removed. Data and logs lie in ELANUS_CLUSTER (build/cluster); ports are
  * RPC 7401 and up, PostgreSQL 5501 and 5502. Settings of `elanus start` after `--` go to every node, e.g. `start -- --log-level warn`.
  */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { rollingRestart } from './rolling-restart.mjs'
 import {
   addresses,
   s3Environment,
@@ -30,6 +42,8 @@ const data = process.env.ELANUS_CLUSTER ?? join(root, 'build', 'cluster')
 const rpcPort = Number(process.env.ELANUS_CLUSTER_PORT ?? 7401)
 const pgPort = Number(process.env.ELANUS_CLUSTER_PG_PORT ?? 5501)
 const readyMs = 90_000
+/** Of 100 ms each, until a node that does not stop is killed. */
+const stopAttempts = 600
 
 /** In the order in which they are started; stopped in reverse. */
 const kinds = ['coordinator', 'query', 'data', 'streaming', 'proxy']
@@ -65,6 +79,36 @@ function chooseStores(given) {
 function servicesOf({ log, objects }) {
   const wanted = { etcd: true, kafka: log === 'kafka', minio: objects === 's3' }
   return Object.keys(wanted).filter((name) => wanted[name])
+}
+
+/** One more than the cluster begins with: its ports lie behind those. */
+function anotherNode(name) {
+  const [, kind, digits] = /^([a-z]+)-([0-9]+)$/.exec(name) ?? []
+  const number = Number(digits)
+  if (!kinds.includes(kind) || number < 1 || number > 9) return undefined
+  return {
+    name,
+    kind,
+    rpcPort: rpcPort + 10 * (kinds.indexOf(kind) + 1) + number,
+    pgPort: kind === 'proxy' ? pgPort + number - 1 : undefined,
+  }
+}
+
+function nodeOf(name) {
+  const node = nodes.find((candidate) => candidate.name === name) ?? anotherNode(name)
+  if (node === undefined) throw new Error(`no such node: ${name}`)
+  return node
+}
+
+/** Also those that were added. */
+function runningNodes() {
+  const added = existsSync(data)
+    ? readdirSync(data)
+        .filter((file) => file.endsWith('.pid'))
+        .map((file) => nodeOf(file.slice(0, -'.pid'.length)))
+    : []
+  const names = new Set(nodes.map(({ name }) => name))
+  return [...nodes, ...added.filter(({ name }) => !names.has(name))]
 }
 
 function argumentsOf(node, stores, extra) {
@@ -137,17 +181,23 @@ async function start(wanted, given, extra) {
 
 async function endNode(node, signal) {
   const pid = pidOf(node)
-  if (pid === undefined) return
+  if (pid === undefined) return { ms: 0, wasKilled: false }
+  const beganMs = performance.now()
+  let wasKilled = false
   process.kill(pid, signal)
-  for (let attempt = 0; attempt < 300 && pidOf(node) !== undefined; attempt += 1) {
-    if (attempt === 250) process.kill(pid, 'SIGKILL')
+  for (let attempt = 0; attempt < stopAttempts + 50 && pidOf(node) !== undefined; attempt += 1) {
+    if (attempt === stopAttempts) {
+      wasKilled = true
+      process.kill(pid, 'SIGKILL')
+    }
     await sleep(100)
   }
   rmSync(join(data, `${node.name}.pid`), { force: true })
+  return { ms: performance.now() - beganMs, wasKilled }
 }
 
 function status() {
-  for (const node of nodes) {
+  for (const node of runningNodes()) {
     const pid = pidOf(node)
     const port =
       node.pgPort === undefined ? '' : `, psql -h 127.0.0.1 -p ${node.pgPort} -U postgres`
@@ -165,22 +215,28 @@ async function main(args) {
   const end = tokens.find(({ kind }) => kind === 'option-terminator')
   const extra = end === undefined ? [] : args.slice(end.index + 1)
   const [verb = 'status', ...names] = positionals.slice(0, positionals.length - extra.length)
-  const wanted = names.map((name) => {
-    const node = nodes.find((candidate) => candidate.name === name)
-    if (node === undefined) throw new Error(`no such node: ${name}`)
-    return node
-  })
+  const wanted = names.map(nodeOf)
   if (verb === 'start') await start(wanted.length > 0 ? wanted : nodes, values, extra)
   else if (verb === 'stop') {
-    for (const node of (wanted.length > 0 ? wanted : nodes).slice().reverse())
+    for (const node of (wanted.length > 0 ? wanted : runningNodes()).slice().reverse())
       await endNode(node, 'SIGTERM')
     if (wanted.length === 0) {
       for (const name of ['minio', 'kafka', 'etcd']) await stopService(name)
     }
   } else if (verb === 'kill') {
     for (const node of wanted) await endNode(node, 'SIGKILL')
+  } else if (verb === 'rolling-restart') {
+    await rollingRestart(
+      {
+        nodes: wanted.length > 0 ? wanted : nodes,
+        pgPorts: nodes.map((node) => node.pgPort).filter((port) => port !== undefined),
+        stop: (node) => endNode(node, 'SIGTERM'),
+        start: (node) => start([node], values, extra),
+      },
+      { rounds: 1, writers: 2, searchers: 2 },
+    )
   } else if (verb === 'status') status()
-  else throw new Error(`start, stop, kill or status, not ${verb}`)
+  else throw new Error(`start, stop, kill, rolling-restart or status, not ${verb}`)
 }
 
 main(process.argv.slice(2)).catch((error) => {

@@ -33,6 +33,7 @@ import { followOwners } from '#cluster/follow-owners.js'
 import { followPlacement } from '#cluster/follow-placement.js'
 import { followReplicaCounts } from '#cluster/follow-replica-counts.js'
 import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
+import { untilGivenAway, within } from '#cluster/leave.js'
 import { openNotifier } from '#cluster/notify-proxies.js'
 import { type Member, openMember } from '#cluster/open-member.js'
 import { gatherFacts, serveFacts } from '#cluster/process-facts.js'
@@ -75,15 +76,20 @@ const replicaCount = 2
 /** How old a proxy's idea of what is readable may be, for reads that may be old. */
 const serviceTimeMs = 250
 const catalogLookMs = 2000
+/** What is held goes to others: log channels, segments, jobs under way. */
 const drainMsMax = 15_000
-const drainLookMs = 100
+/** One step of stopping; a proxy's grace for transactions is in it. */
+const stopMsMax = 20_000
+const announceMsMax = 2000
 const leadAgainMs = 2000
 /** What is waited for at the start is told no more often. */
 const tellEveryMs = 5000
 
 interface Opened {
-  /** Gives away what it holds, while the others still find it. */
+  readonly membership: Membership
+  /** After all have heard that it leaves, and while they still find it: resolves when it holds nothing. */
   readonly drain?: () => Promise<void>
+  /** Ends it; then it leaves. */
   readonly stop: () => Promise<void>
 }
 
@@ -128,13 +134,17 @@ export async function assembleNode(
   const kinds = new Set<NodeKind>(config.node)
   const opened: Opened[] = []
   let listeners: Awaited<ReturnType<typeof listen>> | undefined
+  const step = (ms: number, work: () => Promise<unknown>) =>
+    within(runtime, ms, work, (error) => events.retry('leaving', error))
   const stop = async (): Promise<void> => {
+    const announced = opened.map(({ membership }) => membership.update({ isDraining: true }))
+    await step(announceMsMax, () => Promise.allSettled(announced))
     for (const one of [...opened].reverse()) {
       await one.drain?.()
-      await one.stop()
+      await step(stopMsMax, one.stop)
     }
-    await member.close()
-    await stores.close()
+    await step(stopMsMax, () => member.close())
+    await step(stopMsMax, () => stores.close())
   }
   try {
     // From the bottom up: a node is told of when it can serve.
@@ -214,9 +224,11 @@ async function openCoordinatorNode(assembling: Assembling): Promise<Opened> {
     show('elanus_coordinator_leading', 'Whether it leads', candidate.isLeading() ? 1 : 0)
   })
   return {
+    membership,
     async stop() {
-      await membership.leave()
+      // Another leads at once; who asks here is told so.
       await candidate.stop()
+      await membership.leave()
     },
   }
 }
@@ -297,6 +309,14 @@ async function openQueryNode({
   memory.push(() => sealedMemory(node))
   member.serve('query', (life) => (life === membership.life ? served : undefined))
   return {
+    membership,
+    drain: () =>
+      untilGivenAway(
+        runtime,
+        drainMsMax,
+        () => node.memory().segmentCount > 0,
+        () => isOtherThere(member, 'query'),
+      ),
     async stop() {
       await membership.leave()
       await node.stop()
@@ -304,16 +324,29 @@ async function openQueryNode({
   }
 }
 
-async function openDataNode({ config, stores, member, operations }: Assembling): Promise<Opened> {
+function isOtherThere({ nodes, address }: Member, kind: NodeKind): boolean {
+  return nodes.ofKind(kind).some((node) => !node.isDraining && node.address !== address)
+}
+
+async function openDataNode({
+  config,
+  events,
+  stores,
+  member,
+  operations,
+}: Assembling): Promise<Opened> {
   const node = await startDataNode(dataNodeOptions(config, stores, 'data-node'))
   member.serve('data', () => serveData(node))
   const membership = await member.join('data', config.threads, () => {})
   checkMembership(operations, 'data', membership)
   return {
-    async stop() {
-      await membership.leave()
-      await node.stop()
+    membership,
+    // New jobs go elsewhere; what takes longer than a while is done again there.
+    async drain() {
+      const onError = (error: unknown) => events.retry('ending jobs', error)
+      await within(runtime, drainMsMax, () => node.stop(), onError)
     },
+    stop: () => membership.leave(),
   }
 }
 
@@ -374,16 +407,15 @@ async function openStreamingNodes(assembling: Assembling): Promise<Opened> {
   showMemory(operations, () => [growingMemory(memory)])
   showLogChannels(operations, () => host.owned().map((name) => host.node(name)))
   return {
+    membership,
     /** The leader gives the log channels to others, if there are others. */
-    async drain() {
-      const others = member.nodes.ofKind('streaming').filter(({ isDraining }) => !isDraining)
-      if (others.length < 2) return
-      await membership.update({ isDraining: true }).catch(onError)
-      const deadlineMs = runtime.monotonicMs() + drainMsMax
-      while (host.owned().length > 0 && runtime.monotonicMs() < deadlineMs) {
-        await runtime.sleep(drainLookMs)
-      }
-    },
+    drain: () =>
+      untilGivenAway(
+        runtime,
+        drainMsMax,
+        () => host.owned().length > 0,
+        () => isOtherThere(member, 'streaming'),
+      ),
     async stop() {
       await membership.leave()
       await host.stop()
@@ -494,9 +526,11 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
   const listeners = await listen(config, proxy, operations, events)
   return {
     listeners,
+    membership: joined,
     async stop() {
-      await joined.leave()
+      // Nobody is let in any more; transactions may end.
       await listeners.stop()
+      await joined.leave()
       await watching.stop()
       await notifier.stop()
       await proxy.stop()

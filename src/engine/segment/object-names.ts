@@ -1,6 +1,7 @@
 /**
- * Names of a segment's objects. The checksum is part of the name: an object is never replaced by other bytes, so a job
- * that runs twice, or a rebuilt index, cannot pull the ground from under a manifest that names the earlier one.
+ * Names of a segment's objects. Each has a unique part, so that a name never comes twice: a job that runs twice, or a rebuilt
+ * index, cannot pull the ground from under a manifest that names the earlier one, and what the collector has condemned no job
+ * makes again. The checksum is part of the name for whoever looks at the file.
  */
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 
@@ -14,16 +15,21 @@ export function segmentPrefix({ tableId, incarnation, segmentId }: SegmentIdenti
   return `${segmentsPrefix}${tableId}/${incarnation}/segments/${segmentId}/`
 }
 
-export function dataName(segment: SegmentIdentity, checksum: string): string {
-  return `${segmentPrefix(segment)}data-${checksum}.arrow`
+export function dataName(segment: SegmentIdentity, unique: string, checksum: string): string {
+  return `${segmentPrefix(segment)}data-${unique}-${checksum}.arrow`
 }
 
-export function deletesName(segment: SegmentIdentity, checksum: string): string {
-  return `${segmentPrefix(segment)}deletes-${checksum}.arrow`
+export function deletesName(segment: SegmentIdentity, unique: string, checksum: string): string {
+  return `${segmentPrefix(segment)}deletes-${unique}-${checksum}.arrow`
 }
 
-export function indexName(segment: SegmentIdentity, indexOid: number, checksum: string): string {
-  return `${segmentPrefix(segment)}index-${indexOid}-${checksum}.hnsw`
+export function indexName(
+  segment: SegmentIdentity,
+  indexOid: number,
+  unique: string,
+  checksum: string,
+): string {
+  return `${segmentPrefix(segment)}index-${indexOid}-${unique}-${checksum}.hnsw`
 }
 
 export function manifestName(segment: SegmentIdentity, checksum: string): string {

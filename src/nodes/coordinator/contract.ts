@@ -92,6 +92,11 @@ export interface SegmentChange {
   readonly remove: readonly number[]
   /** Below 0: the checkpoint goes. */
   readonly checkpoints: ReadonlyMap<string, number>
+  /**
+   * Objects that shall be removed: no manifest that names one of them is recorded from here on, whoever brings it.
+   * @throws 55000, with nothing changed, when a manifest names one; and for a segment in `add` that names a condemned one
+   */
+  readonly condemn?: readonly string[] | undefined
   readonly by?: OwnerStep | undefined
 }
 

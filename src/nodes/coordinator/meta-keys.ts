@@ -9,6 +9,7 @@
  *   counter/<name>                   next number of the counter
  *   segment/<id, 12>                 manifest, JSON
  *   checkpoint/<channel>             log position
+ *   condemned/<number, 10>           names of objects that are being removed: JSON { names, terms, coordinatorTerm }
  *   setting/<key>                    opaque
  *   nodes/<kind>/<id>                a node there is, with its lease: JSON, ClusterNode
  *   ddl-appends                      the last appends to the DDL log: JSON [version, id][]
@@ -29,6 +30,8 @@ export const metaKeys = {
   segment: (id: number) => `segment/${String(id).padStart(12, '0')}`,
   checkpointPrefix: 'checkpoint/',
   checkpoint: (channel: string) => `checkpoint/${channel}`,
+  condemnedPrefix: 'condemned/',
+  condemned: (number: number) => `condemned/${String(number).padStart(10, '0')}`,
   settingPrefix: 'setting/',
   setting: (key: string) => `setting/${key}`,
   nodePrefix: 'nodes/',

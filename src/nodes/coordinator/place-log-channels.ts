@@ -34,25 +34,26 @@ export async function placeLogChannels(
   signal: AbortSignal,
 ): Promise<void> {
   const { coordinator, runtime, onError } = options
-  const underWay = new Set<string>()
+  const orders = new Orders(onError)
   let told: Readonly<Record<string, string>> | undefined
   while (!signal.aborted) {
     try {
       told ??= await readOwners(coordinator)
-      told = await turn(options, underWay, told)
+      told = await turn(options, orders, told)
     } catch (error) {
       if (!signal.aborted) onError(error)
     }
-    await runtime.sleep(turnMs, signal).catch(() => {})
+    // What was ordered is done: the next order, and what everybody should know, follow at once.
+    await Promise.race([runtime.sleep(turnMs, signal).catch(() => {}), orders.nextDone()])
   }
 }
 
 async function turn(
   options: PlaceLogChannelsOptions,
-  underWay: Set<string>,
+  orders: Orders,
   told: Readonly<Record<string, string>>,
 ): Promise<Readonly<Record<string, string>>> {
-  const { coordinator, logChannels, holder, onError } = options
+  const { coordinator, logChannels, holder } = options
   const nodes = options.nodes()
   const owned = await Promise.all(
     nodes.map(async ({ address }) => {
@@ -76,10 +77,7 @@ async function turn(
   })
   const live = new Set(nodes.map(({ address }) => address))
   for (const { kind, node, key } of ordersOfOwners(wanted, observed, live)) {
-    if (underWay.has(key)) continue
-    underWay.add(key)
-    const order = kind === 'take' ? holder(node).take(key) : holder(node).give(key)
-    order.catch(onError).finally(() => underWay.delete(key))
+    orders.give(key, () => (kind === 'take' ? holder(node).take(key) : holder(node).give(key)))
   }
   const found = Object.fromEntries(
     logChannels.flatMap((name) => {
@@ -91,6 +89,46 @@ async function turn(
     await coordinator.putSetting(ownersSetting, encodeJson(found))
   }
   return found
+}
+
+/** One at a time for each log channel. */
+class Orders {
+  readonly #underWay = new Set<string>()
+  readonly #onError: (error: unknown) => void
+  #wake = () => {}
+  #hasDone = false
+
+  constructor(onError: (error: unknown) => void) {
+    this.#onError = onError
+  }
+
+  give(key: string, order: () => Promise<void>): void {
+    if (this.#underWay.has(key)) return
+    this.#underWay.add(key)
+    void order()
+      .then(() => true)
+      .catch((error: unknown) => {
+        this.#onError(error)
+        return false
+      })
+      .then((isDone) => {
+        this.#underWay.delete(key)
+        // One that failed is given again in the next turn, no sooner.
+        if (!isDone) return
+        this.#hasDone = true
+        this.#wake()
+      })
+  }
+
+  /** One was done since this resolved last. */
+  async nextDone(): Promise<void> {
+    if (!this.#hasDone) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    this.#hasDone = false
+  }
 }
 
 function capacityOf({ address, capacity, isDraining }: ClusterNode): NodeCapacity {

@@ -1,6 +1,7 @@
 /** Which flushed segments exist and from where each channel's log is still needed; both move in one meta write. */
 import { invariant } from '#base/errors.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
+import { openCondemned } from '#nodes/coordinator/condemned.js'
 import type { SegmentChange } from '#nodes/coordinator/contract.js'
 import type { FencedMeta } from '#nodes/coordinator/fenced-meta.js'
 import {
@@ -45,6 +46,7 @@ export async function openSegmentRegistry(
   }
   await load()
   fenced.onUnclear(load)
+  const condemned = await openCondemned(meta, fenced)
 
   return {
     segments() {
@@ -56,8 +58,14 @@ export async function openSegmentRegistry(
       fenced.exclusively(async () => {
         const step = await steps.begin(change.by)
         if (step === 'done') return
-        const operations = [...operationsOf(change, checkpoints), ...step]
+        condemned.check(change.add)
+        const operations = [
+          ...operationsOf(change, checkpoints),
+          ...(await condemned.condemn(change.condemn ?? [], manifests.values())),
+          ...step,
+        ]
         if (operations.length > 0) await fenced.write(operations)
+        condemned.done(operations)
         if (change.add.length > 0 || change.remove.length > 0) listed = undefined
         for (const segmentId of change.remove) manifests.delete(segmentId)
         for (const manifest of change.add) manifests.set(manifest.segmentId, manifest)

@@ -86,7 +86,7 @@ export async function putIndex(
     return await putFileObject(
       jobs.writer,
       path,
-      (checksum) => indexName(segment, indexOid, checksum),
+      (checksum) => indexName(segment, indexOid, jobs.writer.unique(), checksum),
       context,
     )
   } finally {

@@ -29,6 +29,9 @@ export interface DataNodeOptions {
   readonly verifyChecksums?: boolean
 }
 
+/** Among the objects of one segment. */
+const uniqueBytes = 8
+
 export async function startDataNode(options: DataNodeOptions): Promise<DataNode> {
   const { native, objects, runtime, temporaryDirectory, threads } = options
   const files = options.files ?? systemFiles
@@ -36,7 +39,12 @@ export async function startDataNode(options: DataNodeOptions): Promise<DataNode>
   const pause = () => runtime.sleep(0)
   const verifyChecksums = options.verifyChecksums ?? true
   const loader: SegmentLoader = { native, objects, pause, verifyChecksums }
-  const writer = { objects, files, temporaryPath: temporaryPaths(temporaryDirectory) }
+  const writer = {
+    objects,
+    files,
+    temporaryPath: temporaryPaths(temporaryDirectory),
+    unique: () => Buffer.from(runtime.randomBytes(uniqueBytes)).toString('hex'),
+  }
   const jobs: Jobs = { native, loader, writer, pause, threads }
   const gate = new Gate()
 

@@ -28,7 +28,7 @@ export async function putSegment(
   const data = await writeObject(
     writer,
     plan.data,
-    (checksum) => dataName(identity, checksum),
+    (checksum) => dataName(identity, writer.unique(), checksum),
     context,
   )
   const manifest: SegmentManifest = {
@@ -58,7 +58,12 @@ export async function putDeletes(
 ): Promise<ObjectReference | undefined> {
   if (deletes.rowIds.length === 0) return undefined
   const plan = planDeletesFile(segment.segmentId, deletes)
-  return await writeObject(writer, plan, (checksum) => deletesName(segment, checksum), context)
+  return await writeObject(
+    writer,
+    plan,
+    (checksum) => deletesName(segment, writer.unique(), checksum),
+    context,
+  )
 }
 
 /** The copy beside the objects: what a reader without the meta store finds. */

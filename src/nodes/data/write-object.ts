@@ -24,6 +24,8 @@ export interface ObjectWriter {
   readonly files: LocalFiles
   /** A path for a new temporary file, never given out before. */
   temporaryPath(): string
+  /** For a name that no object ever had. */
+  unique(): string
 }
 
 export async function writeObject(

@@ -3,10 +3,13 @@
  *
  * 1. A segment that left the views of this node: when its last reader is gone and the coordinator names it no more, at once.
  * 2. What a crash, or a job given up, has left: found by listing. An object that no manifest names is noted; one that was
- *    noted before, and that long ago, goes. Only the owner of the first log channel looks.
+ *    noted before, and that long ago, is condemned, then goes. Only the owner of the first log channel looks.
  *
  * Invariants: OBJ-1. Names are listed before manifests are asked for, so an object of a segment that is recorded in between
- * is not taken for garbage; one of a job still running is younger than the grace.
+ * is not taken for garbage; one of a job still running is younger than the grace. Should it not be (a job that was suspended, a
+ * collector that was), the coordinator refuses the job's manifest, or the condemnation, and the job is done again with other
+ * objects. It refuses a deposed owner's condemnation, too, and a deposed coordinator's word is not recorded. What 1 removes can
+ * come back no more: ids of segments are given once, and who might record it again has no right to (owned-coordinator.ts).
  * Crash: what was noted is noted anew. Retry: deleting is idempotent; what fails stays noted.
  */
 import { backgroundContext, type Context } from '#base/context.js'
@@ -91,6 +94,10 @@ export async function collectUnnamed(
     if (before.has(name) && nowMs - since >= limits.orphanGraceMs) gone.push(name)
   }
   if (gone.length === 0 || (await areHeld(state))) return
+  await coordinator.switchSegments({
+    ...{ add: [], remove: [], checkpoints: new Map() },
+    condemn: gone,
+  })
   await coordinator.secure()
   await dataNode.removeObjects(gone, context)
   for (const name of gone) garbage.unnamed.delete(name)

@@ -2,7 +2,7 @@
 import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
 import { int4, int8, text, timestamptzOrNever } from '#nodes/proxy/live/send-format.js'
 import type { TableCounts } from '#nodes/proxy/live/table-counters.js'
-import { replicasOf } from '#nodes/proxy/statements/read-rows.js'
+import { replicasOf } from '#nodes/proxy/statements/replica-count.js'
 import type { SegmentHolder } from '#nodes/query/contract.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
 

@@ -32,12 +32,6 @@ export function shardsOf(table: TableInfo): number {
   return Number(table.options.get('shards') ?? '1')
 }
 
-/** undefined: the cluster's default. */
-export function replicasOf(table: TableInfo): number | undefined {
-  const stated = table.options.get('replicas')
-  return stated === undefined ? undefined : Number(stated)
-}
-
 /** As rows are routed. */
 export function routedTable(table: TableInfo): RoutedTable {
   return { columns: storedColumns(table), keys: table.keys, shardCount: shardsOf(table) }

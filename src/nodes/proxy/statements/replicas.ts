@@ -1,7 +1,7 @@
 /** WITH (replicas = n): what the number comes to where it is said. */
 import { notSupported, SqlState } from '#base/errors.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
-import { replicasOf } from '#nodes/proxy/statements/read-rows.js'
+import { replicasOf } from '#nodes/proxy/statements/replica-count.js'
 import type { CatalogSnapshot } from '#postgres/contract.js'
 
 /** @throws 0A000 for what has no segments of its own */

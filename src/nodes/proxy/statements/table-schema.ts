@@ -1,6 +1,7 @@
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import { replicasOf, shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { replicasOf } from '#nodes/proxy/statements/replica-count.js'
 import { timeToLiveOf } from '#nodes/proxy/statements/time-to-live.js'
 import type { TableInfo } from '#postgres/contract.js'
 
