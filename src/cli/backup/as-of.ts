@@ -44,7 +44,11 @@ export async function asOf(
   const times = rowIds.map((rowId) => deleted.get(rowId) ?? 0)
   const bytes = joinPieces(planDeletesFile(manifest.segmentId, { rowIds, deleted: times }))
   const checksum = checksumOf(bytes)
-  const object = { name: deletesName(manifest, checksum), bytes: bytes.byteLength, checksum }
+  const object = {
+    name: deletesName(manifest, `at${at}`, checksum),
+    bytes: bytes.byteLength,
+    checksum,
+  }
   return { manifest: { ...rest, deletes: object }, made: { object, bytes } }
 }
 

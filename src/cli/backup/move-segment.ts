@@ -1,7 +1,10 @@
 /** A segment of a backup as one of a table of another database: other ids, the same objects under other names. */
+import { randomBytes } from 'node:crypto'
 import type { ObjectReference, SegmentManifest } from '#engine/segment/manifest.js'
 import { dataName, deletesName, indexName } from '#engine/segment/object-names.js'
 import type { TableFacts } from '#nodes/proxy/backup/facts.js'
+
+const unique = () => randomBytes(8).toString('hex')
 
 export interface Move {
   readonly table: TableFacts
@@ -29,14 +32,14 @@ export function moveSegment(
   const next: SegmentManifest = {
     ...manifest,
     ...identity,
-    data: moved(data, dataName(identity, data.checksum)),
+    data: moved(data, dataName(identity, unique(), data.checksum)),
     ...(deletes === undefined
       ? {}
-      : { deletes: moved(deletes, deletesName(identity, deletes.checksum)) }),
+      : { deletes: moved(deletes, deletesName(identity, unique(), deletes.checksum)) }),
     indexes: manifest.indexes.flatMap((index) => {
       const indexOid = indexes.get(index.indexOid)
       if (indexOid === undefined) return []
-      const to = indexName(identity, indexOid, index.object.checksum)
+      const to = indexName(identity, indexOid, unique(), index.object.checksum)
       return [{ ...index, indexOid, object: moved(index.object, to) }]
     }),
   }
