@@ -36,6 +36,12 @@ import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
 import { untilGivenAway, within } from '#cluster/leave.js'
 import { openNotifier } from '#cluster/notify-proxies.js'
 import { type Member, openMember } from '#cluster/open-member.js'
+import {
+  openOtherSessions,
+  processIdCount,
+  processIdsAbove,
+  serveSessions,
+} from '#cluster/other-sessions.js'
 import { gatherFacts, serveFacts } from '#cluster/process-facts.js'
 import { startWatchingKey } from '#cluster/watch-key.js'
 import { advertised, type Config, isLoopback, type NodeKind, postgresCount } from '#config.js'
@@ -467,6 +473,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     runtime,
     areRemote: true,
   })
+  const sessions = openOtherSessions({ ...member, onError })
   const notifier = openNotifier({ ...member, runtime, onError })
   let membership: Membership | undefined
   let catalog: CurrentCatalog | undefined
@@ -476,7 +483,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
         .ofKind('coordinator')
         .map(({ address }) => remoteLocks(member.connections.promptTo(address))),
     runtime,
-    onSessionsLost: (sessions) => proxy.endSessions(sessions),
+    onSessionsLost: (numbers) => proxy.endSessions(numbers),
     onError,
   })
   const proxy = await openProxy({
@@ -496,6 +503,8 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
       isCatalogCurrent: () => catalog?.isCurrent() === true,
       refreshCatalog: async () => await catalog?.refresh(),
       notify: (processId, channel, payload) => notifier.notify({ processId, channel, payload }),
+      sessions: sessions.sessions,
+      signal: sessions.signal,
     },
     facts: gatherFacts(member, owners, replicaCount),
   })
@@ -523,7 +532,13 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
     const missing = logChannels.filter((name) => !owners.isKnown(name))
     return missing.length === 0 ? undefined : `nobody is known to own ${missing.join(', ')}`
   })
-  const listeners = await listen(config, proxy, operations, events)
+  const proxyNumber = await coordinator.leaseCounter('proxy-numbers', 1, 1)
+  const listeners = await listen(config, proxy, operations, events, {
+    processIds: { above: processIdsAbove(proxyNumber), count: processIdCount },
+    cancelElsewhere: sessions.cancelByKey,
+  })
+  const servedSessions = serveSessions(proxy, listeners.cancelByKey)
+  member.serve('sessions', () => servedSessions)
   return {
     listeners,
     membership: joined,

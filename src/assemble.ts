@@ -7,7 +7,7 @@ import { systemRuntime } from '#base/system-runtime.js'
 import { type Config, ConfigError, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
 import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
-import { openPgServer } from '#net/pgwire/server.js'
+import { openPgServer, type PgServerOptions } from '#net/pgwire/server.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
 import { openCoordinator } from '#nodes/coordinator/coordinator.js'
 import { logChannelsSetting } from '#nodes/coordinator/meta-keys.js'
@@ -259,6 +259,7 @@ export async function listen(
   proxy: ProxyNode,
   operations: Operations,
   events: StandaloneEvents,
+  shared: Pick<PgServerOptions, 'processIds' | 'cancelElsewhere'> = {},
 ) {
   const server = await openPgServer({
     host: config.host,
@@ -270,6 +271,7 @@ export async function listen(
         ? { method: 'trust' }
         : { method: 'scram', verifier: await proxy.passwordVerifier(user) },
     openSession: proxy.openSession,
+    ...shared,
     internalError: (id, error) => events.problem(`internal error ${id}`, error),
   })
   operations.metrics.onLook((show) => {
@@ -278,6 +280,8 @@ export async function listen(
   return {
     host: server.host,
     port: server.port,
+    cancelByKey: (processId: number, secretKey: Uint8Array) =>
+      server.cancelByKey(processId, secretKey),
     async stop() {
       await server.stop(drainDeadlineMs)
     },

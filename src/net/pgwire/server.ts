@@ -4,7 +4,6 @@ import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { Authenticate } from '#net/pgwire/authenticate.js'
 import { Connection, type ConnectionHost } from '#net/pgwire/connection.js'
-import type { CancelRequestMessage } from '#net/pgwire/message.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 
 const authenticationTimeoutMs = 60_000
@@ -20,6 +19,10 @@ export interface PgServerOptions {
   readonly runtime: Runtime
   readonly authenticate: Authenticate
   readonly openSession: OpenSession
+  /** Process ids are above it, as many as given: 0 and all there are by default. */
+  readonly processIds?: { readonly above: number; readonly count: number } | undefined
+  /** A cancel request for a process that is not here. */
+  readonly cancelElsewhere?: ((processId: number, secretKey: Uint8Array) => void) | undefined
   /** max_connections. */
   readonly connectionsMax: number
   /** authentication_timeout; 60 s as PostgreSQL's. */
@@ -37,6 +40,8 @@ export interface PgServer {
   readonly connectionCount: number
   /** Sessions are opened from now on (see `starting`). */
   ready(): void
+  /** A cancel request that came to another server. */
+  cancelByKey(processId: number, secretKey: Uint8Array): void
   /** pg_cancel_backend: aborts what the connection runs. @returns false when there is no such connection */
   cancel(processId: number): boolean
   /** pg_terminate_backend. @returns false when there is no such connection */
@@ -177,7 +182,10 @@ class Listener implements PgServer {
         }
         return error
       },
-      cancel: (request) => this.#cancelByKey(request),
+      cancel: ({ processId: of, secretKey }) => {
+        if (this.#connections.has(of)) this.cancelByKey(of, secretKey)
+        else this.#options.cancelElsewhere?.(of, secretKey)
+      },
       started: (_, secretKey) => {
         const registered = this.#connections.get(processId)
         if (registered !== undefined) registered.secretKey = secretKey
@@ -202,7 +210,7 @@ class Listener implements PgServer {
   }
 
   /** A wrong key is not answered, as nothing is: a cancel request never is. */
-  #cancelByKey({ processId, secretKey }: CancelRequestMessage): void {
+  cancelByKey(processId: number, secretKey: Uint8Array): void {
     const registered = this.#connections.get(processId)
     if (registered?.secretKey === undefined) return
     if (registered.secretKey.length !== secretKey.length) return
@@ -211,10 +219,11 @@ class Listener implements PgServer {
 
   /** Positive and unused; reused as late as possible, so that a late cancel request hits nobody else. */
   #nextProcessId(): number {
+    const { above, count } = this.#options.processIds ?? { above: 0, count: 2 ** 31 }
     do {
-      this.#lastProcessId = (this.#lastProcessId % 0x7fff_ffff) + 1
-    } while (this.#connections.has(this.#lastProcessId))
-    return this.#lastProcessId
+      this.#lastProcessId = (this.#lastProcessId % (count - 1)) + 1
+    } while (this.#connections.has(above + this.#lastProcessId))
+    return above + this.#lastProcessId
   }
 }
 

@@ -13,6 +13,26 @@ export interface OtherProxies {
   refreshCatalog(): Promise<void>
   /** To those that LISTEN there. */
   notify(processId: number, channel: string, payload: string): void
+  /** Theirs; of those that answer. */
+  sessions(): Promise<readonly SessionFact[]>
+  /** To whichever has it. */
+  signal(processId: number, signal: 'cancel' | 'terminate'): void
+}
+
+/** For pg_stat_activity. */
+export interface SessionFact {
+  readonly processId: number
+  readonly user: string
+  readonly applicationName: string
+  readonly remoteHost: string
+  readonly remotePort: number
+  readonly startedMs: number
+  /** Of an open block. */
+  readonly transactionStartMs: number | undefined
+  /** Of the last statement; 0: none yet. */
+  readonly queryStartMs: number
+  readonly state: 'active' | 'idle' | 'idle in transaction'
+  readonly sql: string
 }
 
 export interface ProxyNode {
@@ -23,6 +43,9 @@ export interface ProxyNode {
   refreshCatalog(version?: number): Promise<void>
   /** To those that LISTEN here; NOTIFY came through another proxy. */
   notify(processId: number, channel: string, payload: string): void
+  sessions(): readonly SessionFact[]
+  /** pg_cancel_backend, pg_terminate_backend. @returns false: it is not here */
+  signal(processId: number, signal: 'cancel' | 'terminate'): boolean
   /** Sessions that have lost their own advisory locks: their clients must know. */
   endSessions(sessions: readonly number[]): void
   stop(): Promise<void>

@@ -114,6 +114,8 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
       }),
     notify: (processId, channel, payload) =>
       environment.sessions.notify(processId, channel, payload),
+    sessions: () => environment.sessions.facts(),
+    signal: (processId, signal) => environment.sessions.signal(processId, signal),
     endSessions(numbers) {
       for (const { number, client } of environment.sessions.entries())
         if (numbers.includes(number)) client.terminate(advisoryLocksLost())

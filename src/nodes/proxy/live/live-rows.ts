@@ -83,29 +83,21 @@ async function indexBuilds(environment: LiveSources): Promise<readonly LiveRow[]
   return rows
 }
 
-function activity(environment: LiveSources): readonly LiveRow[] {
-  return environment.sessions.entries().map((entry) => {
-    const { running, transactionStartMs } = entry.activity()
-    return [
-      int4(entry.processId),
-      text(entry.user),
-      text(entry.applicationName()),
-      inet(entry.remoteHost),
-      int4(entry.remotePort),
-      timestamptz(entry.startedMs),
-      transactionStartMs === undefined ? null : timestamptz(transactionStartMs),
-      running.startedMs === 0 ? null : timestamptz(running.startedMs),
-      text(
-        running.active
-          ? 'active'
-          : transactionStartMs === undefined
-            ? 'idle'
-            : 'idle in transaction',
-      ),
-      text(running.sql),
-      text('postgres'),
-    ]
-  })
+/** Of all proxies. */
+async function activity({ sessions, others }: LiveSources): Promise<readonly LiveRow[]> {
+  return [...sessions.facts(), ...((await others?.sessions()) ?? [])].map((fact) => [
+    int4(fact.processId),
+    text(fact.user),
+    text(fact.applicationName),
+    inet(fact.remoteHost),
+    int4(fact.remotePort),
+    timestamptz(fact.startedMs),
+    fact.transactionStartMs === undefined ? null : timestamptz(fact.transactionStartMs),
+    fact.queryStartMs === 0 ? null : timestamptz(fact.queryStartMs),
+    text(fact.state),
+    text(fact.sql),
+    text('postgres'),
+  ])
 }
 
 /** inet_send: family 2, bits, not a cidr, length 4, address; NULL for what is not IPv4. */

@@ -1,5 +1,6 @@
 /** Where the facts of live tables come from. */
 import type { Datum } from '#engine/columnar/column.js'
+import type { OtherProxies } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
 import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
@@ -14,6 +15,7 @@ export interface LiveSources {
   readonly facts: ClusterFacts | undefined
   readonly progress: Progress
   readonly sessions: SessionRegistry
+  readonly others: Pick<OtherProxies, 'sessions'> | undefined
 }
 
 export type LiveRow = readonly Datum[]

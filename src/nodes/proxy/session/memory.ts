@@ -24,6 +24,8 @@ export interface SessionMemory {
   knowsSerializable: boolean
   readonly listening: Set<string>
   readonly locks: SessionLocks
+  /** Of the other proxies, for the statement that names one. */
+  otherProcesses: readonly number[]
   readonly control: TransactionControl
   reportIfWatched(name: string, value: string): void
 }

@@ -106,6 +106,7 @@ export class ProxySession implements Session {
       knowsSerializable: false,
       listening,
       locks: this.#locks,
+      otherProcesses: [],
       control: {
         current: () => this.#transaction,
         begin: async () => this.#beginBlock(),

@@ -7,6 +7,7 @@ import { copyOut } from '#nodes/proxy/statements/copy-out.js'
 import { createTableAs } from '#nodes/proxy/statements/create-table-as.js'
 import { closeCursor, declareCursor, fetchCursor } from '#nodes/proxy/statements/cursor.js'
 import { ddl } from '#nodes/proxy/statements/ddl.js'
+import { learnProcesses } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { explain } from '#nodes/proxy/statements/explain.js'
 import { insert } from '#nodes/proxy/statements/insert.js'
@@ -52,6 +53,7 @@ export async function runStatement(execution: Execution): Promise<Result> {
       if (modifiesRows(execution)) return modify(execution)
       if (isAdvisoryCall(execution)) return advisoryStatement(execution)
       await applySetConfig(execution)
+      await learnProcesses(execution)
       return select(execution)
     case 'insert':
       return insert(execution)

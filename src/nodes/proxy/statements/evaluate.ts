@@ -27,6 +27,12 @@ export function evaluationOf(
 
 const signals = /\bpg_(cancel|terminate)_backend\b/i
 
+/** Before a statement that signals a process: those of the other proxies. */
+export async function learnProcesses({ parsed, environment, memory }: Execution): Promise<void> {
+  if (environment.others === undefined || !signals.test(parsed.sql)) return
+  memory.otherProcesses = (await environment.others.sessions()).map(({ processId }) => processId)
+}
+
 /**
  * For elanus.signal_session(): which processes there are. As a setting, not as rows, so that the statement runs in the
  * catalog: every evaluator may be busy with what is to be cancelled.
@@ -36,8 +42,8 @@ function withProcesses(execution: Execution): SessionSettings {
     ? execution.settings.sessionWithProcess()
     : execution.settings.session()
   if (!signals.test(execution.parsed.sql)) return session
-  const processes = execution.environment.sessions.entries().map((entry) => entry.processId)
-  const list = processes.join(',')
+  const own = execution.environment.sessions.entries().map((entry) => entry.processId)
+  const list = [...own, ...execution.memory.otherProcesses].join(',')
   return {
     ...session,
     gucs: new Map([...session.gucs, ['elanus.processes', list]]),

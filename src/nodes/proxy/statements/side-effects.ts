@@ -3,7 +3,6 @@
  * cannot do it themselves, so their versions in sql/bootstrap.sql raise notices of class EL, which end here. They carry
  * the arguments in DETAIL and HINT.
  */
-import { DatabaseError, SqlState } from '#base/errors.js'
 import { parseNoticeResponse } from '#net/pgwire/error-response.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { notifyAll } from '#nodes/proxy/statements/session-statements.js'
@@ -49,19 +48,20 @@ function perform(execution: Execution, what: string, detail: string, hint: strin
       transaction.atCommit.push(() => notifyAll(environment, memory.processId, detail, hint))
       return
     case 'EL002':
-      environment.sessions.get(Number(detail))?.client.cancel()
+      sendSignal(execution, Number(detail), 'cancel')
       return
     case 'EL003':
-      environment.sessions
-        .get(Number(detail))
-        ?.client.terminate(
-          new DatabaseError(
-            SqlState.adminShutdown,
-            'terminating connection due to administrator command',
-          ),
-        )
+      sendSignal(execution, Number(detail), 'terminate')
       return
     default:
       return
   }
+}
+
+function sendSignal(
+  { environment }: Execution,
+  processId: number,
+  what: 'cancel' | 'terminate',
+): void {
+  if (!environment.sessions.signal(processId, what)) environment.others?.signal(processId, what)
 }
