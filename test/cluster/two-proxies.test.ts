@@ -203,6 +203,21 @@ describe.skipIf(secondAddress === undefined)('two proxies', () => {
     second.removeAllListeners('notification')
   })
 
+  test('a sequence gives each value once, and what one sets the other has', async () => {
+    await first.query('DROP TABLE IF EXISTS numbered')
+    await first.query('CREATE TABLE numbered (id serial PRIMARY KEY, by text)')
+    const insert = (client: pg.Client, by: string) =>
+      client.query('INSERT INTO numbered (by) SELECT $1 FROM generate_series(1, 3)', [by])
+    for (let i = 0; i < 10; i += 1) await Promise.all([insert(first, 'a'), insert(second, 'b')])
+    const count = 'SELECT count(*)::int, count(DISTINCT id)::int FROM numbered'
+    expect(await rows(first, count)).toEqual([[60, 60]])
+    await second.query("SELECT setval('numbered_id_seq', 1000)")
+    expect(await rows(first, "INSERT INTO numbered (by) VALUES ('c') RETURNING id")).toEqual([
+      [1001],
+    ])
+    await first.query('DROP TABLE numbered')
+  })
+
   test('roles and passwords', async () => {
     await first.query("CREATE ROLE somebody LOGIN PASSWORD 'secret'")
     const known = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'somebody'"

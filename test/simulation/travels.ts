@@ -56,6 +56,7 @@ export const coordinatorTravels: Travels<Coordinator> = {
   switchSegments: 'repeatable',
   getSetting: 'repeatable',
   putSetting: 'repeatable',
+  exchangeSetting: 'repeatable',
   listSettings: 'repeatable',
   logChannelOwner: 'repeatable',
   setLogChannelOwner: 'repeatable',

@@ -51,6 +51,10 @@ export interface Coordinator {
   getSetting(key: string): Promise<Uint8Array | undefined>
   /** @param by see OwnerStep */
   putSetting(key: string, value: Uint8Array | undefined, by?: OwnerStep): Promise<void>
+  /**
+   * Puts the value if the setting still is `found`. False: it is not, or it was and an answer got lost on the way: read it again.
+   */
+  exchangeSetting(key: string, found: Uint8Array | undefined, value: Uint8Array): Promise<boolean>
   listSettings(
     prefix: string,
   ): Promise<readonly { readonly key: string; readonly value: Uint8Array }[]>

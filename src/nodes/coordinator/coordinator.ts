@@ -100,6 +100,14 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
         if (step !== 'done') await fenced.write([operation, ...step])
       })
     },
+    exchangeSetting: (key, found, value) =>
+      fenced.exclusively(async () => {
+        const name = metaKeys.setting(key)
+        const present = (await meta.get(name))?.value
+        if (!isSame(present, found)) return false
+        await fenced.write([{ kind: 'put', key: name, value }])
+        return true
+      }),
     async listSettings(prefix) {
       const entries = await meta.list(metaKeys.setting(prefix))
       return entries.map(({ key, value }) => ({
@@ -125,4 +133,9 @@ export async function openCoordinator(options: CoordinatorOptions): Promise<Coor
       await copy?.stop()
     },
   }
+}
+
+function isSame(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return Buffer.compare(a, b) === 0
 }

@@ -71,6 +71,8 @@ export function followLeader(options: FollowLeaderOptions): Coordinator {
     switchSegments: (change) => ask((coordinator) => coordinator.switchSegments(change)),
     getSetting: (key) => ask((coordinator) => coordinator.getSetting(key)),
     putSetting: (key, value, by) => ask((coordinator) => coordinator.putSetting(key, value, by)),
+    exchangeSetting: (key, found, value) =>
+      ask((coordinator) => coordinator.exchangeSetting(key, found, value)),
     listSettings: (prefix) => ask((coordinator) => coordinator.listSettings(prefix)),
     logChannelOwner: (name) => ask((coordinator) => coordinator.logChannelOwner(name)),
     setLogChannelOwner: (name, found, wanted) =>

@@ -180,6 +180,8 @@ export function startCandidate(options: CandidateOptions): Candidate {
     switchSegments: (change) => ask((coordinator) => coordinator.switchSegments(change)),
     getSetting: (key) => ask((coordinator) => coordinator.getSetting(key)),
     putSetting: (key, value, by) => ask((coordinator) => coordinator.putSetting(key, value, by)),
+    exchangeSetting: (key, found, value) =>
+      ask((coordinator) => coordinator.exchangeSetting(key, found, value)),
     listSettings: (prefix) => ask((coordinator) => coordinator.listSettings(prefix)),
     logChannelOwner: (name) => ask((coordinator) => coordinator.logChannelOwner(name)),
     setLogChannelOwner: (name, found, next) =>

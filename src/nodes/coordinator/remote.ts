@@ -21,6 +21,7 @@ export function remoteCoordinator(client: RpcClient): Coordinator {
     switchSegments: (change) => call('switchSegments', change),
     getSetting: (key) => call('getSetting', key),
     putSetting: (key, value, by) => call('putSetting', key, value, by),
+    exchangeSetting: (key, found, value) => call('exchangeSetting', key, found, value),
     listSettings: (prefix) => call('listSettings', prefix),
     logChannelOwner: (name) => call('logChannelOwner', name),
     setLogChannelOwner: (name, found, next) => call('setLogChannelOwner', name, found, next),

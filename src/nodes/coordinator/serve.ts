@@ -21,6 +21,12 @@ export function serveCoordinator(coordinator: Coordinator): ServedContract {
     checkpoints: () => coordinator.checkpoints(),
     switchSegments: ([change]) => coordinator.switchSegments(change as SegmentChange),
     getSetting: ([key]) => coordinator.getSetting(key as string),
+    exchangeSetting: ([key, found, value]) =>
+      coordinator.exchangeSetting(
+        key as string,
+        found as Uint8Array | undefined,
+        value as Uint8Array,
+      ),
     putSetting: ([key, value, by]) =>
       coordinator.putSetting(
         key as string,

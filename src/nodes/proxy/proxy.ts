@@ -63,7 +63,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     tableCounters: new TableCounters(),
     facts: options.facts,
     plans: new PlanCache(),
-    sequences: new Sequences(options.coordinator),
+    sequences: new Sequences(options.coordinator, options.others !== undefined),
     progress: new Progress(),
     locks: options.locks,
     proxyId: Buffer.from(options.runtime.randomBytes(proxyIdBytes)).toString('hex'),

@@ -39,6 +39,7 @@ export function ownedCoordinator(
     segments: () => coordinator.segments(),
     checkpoints: () => coordinator.checkpoints(),
     getSetting: (key) => coordinator.getSetting(key),
+    exchangeSetting: (key, found, value) => coordinator.exchangeSetting(key, found, value),
     listSettings: (prefix) => coordinator.listSettings(prefix),
     logChannelOwner: (name) => coordinator.logChannelOwner(name),
     setLogChannelOwner: (name, found, next) => coordinator.setLogChannelOwner(name, found, next),

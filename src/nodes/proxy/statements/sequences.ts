@@ -2,6 +2,10 @@
  * Sequences: the one authoritative counter of each, leased in persisted blocks so that no value is given twice, also
  * after a crash (values may be skipped, as PostgreSQL does after its own). Embedded instances get the counter's state
  * before a run and tell what they used after it.
+ *
+ * Where there are other proxies nothing is leased ahead: what is persisted is the last value given, read before a run and
+ * exchanged after it; a run whose values another proxy has given meanwhile is run again. So setval() and RESTART of one proxy
+ * hold for all, and values rise over all of them.
  */
 import { Mutex } from '#base/async/mutex.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
@@ -19,6 +23,8 @@ const behindMax = 2n * securedEvery
 interface Counter {
   readonly mutex: Mutex
   state: SequenceState
+  /** What was read: where there are other proxies it must still be there. */
+  stored: Uint8Array | undefined
   /** Values up to here (in direction of the increment) are covered by what is persisted. */
   leasedTo: bigint
   /** In the copy of the meta store. */
@@ -27,10 +33,13 @@ interface Counter {
 
 export class Sequences {
   readonly #coordinator: Coordinator
+  readonly #isShared: boolean
   readonly #counters = new Map<number, Promise<Counter>>()
 
-  constructor(coordinator: Coordinator) {
+  /** @param isShared other proxies give values of the same sequences */
+  constructor(coordinator: Coordinator, isShared: boolean) {
     this.#coordinator = coordinator
+    this.#isShared = isShared
   }
 
   #counter(info: SequenceInfo): Promise<Counter> {
@@ -43,25 +52,23 @@ export class Sequences {
   }
 
   async #load(info: SequenceInfo): Promise<Counter> {
-    const stored = await this.#coordinator.getSetting(`sequence/${info.oid}`)
-    if (stored === undefined) {
-      return {
-        mutex: new Mutex(),
-        state: { oid: info.oid, lastValue: info.start, isCalled: false },
-        leasedTo: info.start - info.increment,
-        securedTo: undefined,
-      }
-    }
-    const lastValue = BigInt(new TextDecoder().decode(stored))
-    return {
-      mutex: new Mutex(),
-      state: { oid: info.oid, lastValue, isCalled: true },
-      leasedTo: lastValue,
-      securedTo: undefined,
-    }
+    return { mutex: new Mutex(), securedTo: undefined, ...(await this.#read(info)) }
   }
 
-  /** Runs `use` with the sequences' states, exclusively; what it returns as new states is kept and made durable first. */
+  async #read({ oid, start, increment }: SequenceInfo) {
+    const stored = await this.#coordinator.getSetting(keyOf(oid))
+    if (stored === undefined) {
+      const state = { oid, lastValue: start, isCalled: false }
+      return { stored, state, leasedTo: start - increment }
+    }
+    const lastValue = decode(stored)
+    return { stored, state: { oid, lastValue, isCalled: true }, leasedTo: lastValue }
+  }
+
+  /**
+   * Runs `use` with the sequences' states, exclusively; what it returns as new states is kept and made durable first.
+   * Where there are other proxies `use` may be run several times: the last one counts.
+   */
   async withStates<T>(
     infos: readonly SequenceInfo[],
     use: (
@@ -73,16 +80,47 @@ export class Sequences {
     const enter = async (index: number): Promise<T> => {
       const counter = counters[index]
       if (counter !== undefined) return counter.mutex.run(() => enter(index + 1))
-      const { value, states } = await use(counters.map((entry) => entry.state))
-      for (const state of states) {
-        const at = ordered.findIndex((candidate) => candidate.oid === state.oid)
-        const info = ordered[at]
-        const target = counters[at]
-        if (info !== undefined && target !== undefined) await this.#advance(info, target, state)
+      for (;;) {
+        if (this.#isShared) await this.#readAgain(ordered, counters)
+        const { value, states } = await use(counters.map((entry) => entry.state))
+        if (await this.#keep(ordered, counters, states)) return value
       }
-      return value
     }
     return enter(0)
+  }
+
+  async #readAgain(infos: readonly SequenceInfo[], counters: readonly Counter[]): Promise<void> {
+    const read = await Promise.all(infos.map((info) => this.#read(info)))
+    for (const [i, counter] of counters.entries()) Object.assign(counter, read[i])
+  }
+
+  /** @returns false when another proxy has given values of one of them: what was kept of others before is skipped */
+  async #keep(
+    infos: readonly SequenceInfo[],
+    counters: readonly Counter[],
+    states: readonly SequenceState[],
+  ): Promise<boolean> {
+    for (const state of states) {
+      const at = infos.findIndex((candidate) => candidate.oid === state.oid)
+      const info = infos[at]
+      const counter = counters[at]
+      if (info === undefined || counter === undefined) continue
+      if (!this.#isShared) await this.#advance(info, counter, state)
+      else if (!(await this.#exchange(info, counter, state))) return false
+    }
+    return true
+  }
+
+  async #exchange(info: SequenceInfo, counter: Counter, state: SequenceState): Promise<boolean> {
+    const { lastValue, isCalled } = counter.state
+    if (lastValue === state.lastValue && isCalled === state.isCalled) return true
+    const kept = state.isCalled ? state.lastValue : state.lastValue - info.increment
+    const key = keyOf(info.oid)
+    if (!(await this.#coordinator.exchangeSetting(key, counter.stored, encode(kept)))) return false
+    counter.leasedTo = kept
+    await this.#secure(info, counter)
+    counter.state = state
+    return true
   }
 
   /** nextval, `count` times. @throws 2200H when the sequence is exhausted */
@@ -109,7 +147,7 @@ export class Sequences {
   async forget(oids: Iterable<number>): Promise<void> {
     for (const oid of oids) {
       this.#counters.delete(oid)
-      await this.#coordinator.putSetting(`sequence/${oid}`, undefined)
+      await this.#coordinator.putSetting(keyOf(oid), undefined)
     }
   }
 
@@ -126,10 +164,7 @@ export class Sequences {
       const counter = await loading
       const { lastValue, isCalled } = counter.state
       if (!isCalled || counter.leasedTo === lastValue) continue
-      await this.#coordinator.putSetting(
-        `sequence/${oid}`,
-        new TextEncoder().encode(lastValue.toString()),
-      )
+      await this.#coordinator.putSetting(keyOf(oid), encode(lastValue))
       counter.leasedTo = lastValue
     }
   }
@@ -148,10 +183,7 @@ export class Sequences {
       const lease = state.isCalled
         ? state.lastValue + info.increment * leaseSize
         : state.lastValue - info.increment
-      await this.#coordinator.putSetting(
-        `sequence/${info.oid}`,
-        new TextEncoder().encode(lease.toString()),
-      )
+      await this.#coordinator.putSetting(keyOf(info.oid), encode(lease))
       counter.leasedTo = lease
       await this.#secure(info, counter)
     }
@@ -170,12 +202,12 @@ export class Sequences {
   async catchUp(known: ReadonlyMap<number, SequenceInfo>): Promise<void> {
     if ((await this.#coordinator.getSetting(behindSetting)) === undefined) return
     for (const info of known.values()) {
-      const key = `sequence/${info.oid}`
+      const key = keyOf(info.oid)
       const stored = await this.#coordinator.getSetting(key)
       if (stored === undefined) continue
-      const past = BigInt(new TextDecoder().decode(stored)) + info.increment * behindMax
+      const past = decode(stored) + info.increment * behindMax
       const value = past > info.max ? info.max : past < info.min ? info.min : past
-      await this.#coordinator.putSetting(key, new TextEncoder().encode(value.toString()))
+      await this.#coordinator.putSetting(key, encode(value))
     }
     await this.#coordinator.putSetting(behindSetting, undefined)
   }
@@ -187,6 +219,18 @@ export class Sequences {
       states: [{ oid: info.oid, lastValue, isCalled }],
     }))
   }
+}
+
+function keyOf(oid: number): string {
+  return `sequence/${oid}`
+}
+
+function encode(value: bigint): Uint8Array {
+  return new TextEncoder().encode(value.toString())
+}
+
+function decode(stored: Uint8Array): bigint {
+  return BigInt(new TextDecoder().decode(stored))
 }
 
 function exhausted(info: SequenceInfo): DatabaseError {
