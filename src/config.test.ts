@@ -31,6 +31,8 @@ describe('configuration', () => {
       password: undefined,
       maxConnections: 100,
       logLevel: 'info',
+      logFormat: 'text',
+      logSlow: 0,
       threads: 4,
       evaluators: 2,
       memory: 8 * 2 ** 30,

@@ -113,6 +113,8 @@ export const bugs = {
   },
   'inputs-kept': {
     invariantName: 'SEG-2',
+    // A look-up or a filtered read may be the first to meet the doubled rows.
+    alsoShowsAs: 'KEY-1',
     says: 'merged segments stay on record beside what they were merged into',
     coordinator: (coordinator) => ({
       ...coordinator,

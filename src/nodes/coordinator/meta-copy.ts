@@ -207,5 +207,5 @@ function padded(number: number): string {
 /** The meta store has it: whether it is in the copy, the next save() will tell. */
 function unclear(error: unknown): unknown {
   if (!(error instanceof StoreError) || error.outcome === 'indeterminate') return error
-  return new StoreError('indeterminate', error.message, error)
+  return new StoreError('indeterminate', error.message, error, error.reason)
 }

@@ -13,6 +13,8 @@ export class KnownSegment {
   manifest: SegmentManifest
   schema: TableSchema
   readonly deletes = new SegmentDeletes()
+  /** In the manifest's deletes object. Undefined: nobody has looked. */
+  savedDeletes: number | undefined
   /** Whoever reads the segment, in memory or not, is inside. */
   readonly gate = new Gate()
   /** By index OID, of unique keys that were looked up while it was in memory. */

@@ -60,6 +60,16 @@ export function finishLoading(
   return undefined
 }
 
+/** 0 when the object is gone: only a manifest that was replaced loses what it names. */
+export async function countDeletes(
+  loader: SegmentLoader,
+  manifest: SegmentManifest,
+): Promise<number> {
+  if (manifest.deletes === undefined) return 0
+  if ((await loader.objects.get(manifest.deletes.name)) === undefined) return 0
+  return (await loadDeletes(loader, manifest)).rowIds.length
+}
+
 async function follow(
   loading: Loading,
   known: KnownSegment,

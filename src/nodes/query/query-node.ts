@@ -35,7 +35,13 @@ import { loadDeletes, type SegmentLoader } from '#engine/segment/load-sealed.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { QueryMemory, QueryNode } from '#nodes/query/contract.js'
 import { estimateBytes, KnownSegment } from '#nodes/query/known-segment.js'
-import { finishLoading, type Loading, loadSegment, switchManifest } from '#nodes/query/load.js'
+import {
+  countDeletes,
+  finishLoading,
+  type Loading,
+  loadSegment,
+  switchManifest,
+} from '#nodes/query/load.js'
 import type { LoadedSegment, SegmentMemory } from '#nodes/query/loaded-segment.js'
 import { type Pinned, Residency } from '#nodes/query/residency.js'
 import { segmentsWithKeys } from '#nodes/query/segments-with-keys.js'
@@ -142,13 +148,17 @@ class SegmentServer implements LocalQueryNode {
     })
   }
 
-  /** The segment stays, its indexes or deletes objects are others. */
+  /**
+   * The segment stays, its indexes or deletes objects are others. Deletes only become more: a manifest with fewer is an older one, of
+   * an owner who does not know yet that there is another, and is passed over; its deletes were dropped from memory long ago.
+   */
   async #switch(
     known: KnownSegment,
     manifest: SegmentManifest,
     schema: TableSchema,
   ): Promise<void> {
     const deletes = await loadDeletes(this.#loading.loader, manifest)
+    if (await this.#isOlder(known, manifest, deletes.rowIds.length)) return
     known.schema = schema
     const segment = this.#residency.hold(known)
     if (segment !== undefined) {
@@ -170,6 +180,13 @@ class SegmentServer implements LocalQueryNode {
       }
     }
     known.deletes.dropSaved(deletes.rowIds)
+    known.savedDeletes = deletes.rowIds.length
+  }
+
+  async #isOlder(known: KnownSegment, { deletes }: SegmentManifest, count: number) {
+    if (deletes?.name === known.manifest.deletes?.name) return false
+    known.savedDeletes ??= await countDeletes(this.#loading.loader, known.manifest)
+    return count < known.savedDeletes
   }
 
   async release(segmentId: number): Promise<void> {
