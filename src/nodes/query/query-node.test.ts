@@ -162,6 +162,36 @@ describe('the query node', () => {
     await node.release(segmentId)
   })
 
+  test('VIEW-1: an older manifest, of an owner who was deposed, brings no deleted row back', async () => {
+    const rows = liveRows()
+    const manifest = await loaded(rows)
+    const other = await loaded(liveRows())
+    const gone = rows.rowIds.slice(2, 4)
+    const deletes = { rowIds: gone, deleted: Float64Array.of(50, 50) }
+    const next = await dataNode.writeDeletes(manifest, deletes, backgroundContext)
+    // Room for one of them: each read of one puts the other out of memory.
+    const memoryBytes = Math.max(manifest.data.bytes, other.data.bytes)
+    const short = startQueryNode({ native, objects, runtime: systemRuntime, memoryBytes })
+    const visible = async (segmentId: number) => {
+      const found: number[] = []
+      const whole: ScanFragment = { ...base, readAt, output: attnums }
+      for await (const part of short.scan([segmentId], whole, backgroundContext))
+        found.push(...part.rowIds)
+      return found
+    }
+    await short.load(other, schema)
+    await short.load(manifest, schema)
+    short.applyDeletes(manifest.segmentId, gone, 50 as Timestamp)
+    await short.load(next, schema)
+    await short.load(manifest, schema)
+    await visible(other.segmentId)
+    expect(await visible(manifest.segmentId)).toEqual(
+      [...rows.rowIds].filter((rowId) => !gone.includes(rowId)),
+    )
+    await short.stop()
+    for (const { segmentId } of [manifest, other]) await node.release(segmentId)
+  })
+
   test('keeps deletes that arrive while the segment is being loaded', async () => {
     const rows = liveRows()
     const manifest = await loaded(rows)
