@@ -40,10 +40,11 @@ export async function copyRows(
 }
 
 /** As du counts: blocks, not lengths. */
-export async function bytesOnDisk(folder: string): Promise<number> {
+/** @param under what counts: this folder of it, which may not be there */
+export async function bytesOnDisk(folder: string, under = ''): Promise<number> {
   let bytes = 0
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
+    if (!entry.isFile() || !`${entry.parentPath}/`.startsWith(join(folder, under))) continue
     // Files may go while they are counted.
     const found = await stat(join(entry.parentPath, entry.name)).catch(() => undefined)
     bytes += (found?.blocks ?? 0) * 512

@@ -46,7 +46,7 @@ async function ids(table: string): Promise<number[]> {
 }
 
 /** Of tables: the copy of the coordinator's keys beside them is no garbage. */
-const onDisk = (): Promise<number> => bytesOnDisk(join(server.data, 'objects', 'tables'))
+const onDisk = (): Promise<number> => bytesOnDisk(join(server.data, 'objects'), 'tables')
 
 test.skipIf(isServerShared)(
   'after deleting 90 % of a table VACUUM FULL gives the disk space back',
