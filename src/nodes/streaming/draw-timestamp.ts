@@ -35,20 +35,24 @@ export function drawTimestamp(
 
 /** A timestamp that was drawn after this was called, and that this node may serve. */
 export async function fetchTimestamp(state: StreamingState, context: Context): Promise<Timestamp> {
-  const fetching = state.coordinator.timestamp()
+  const fetching = fetch(state, context)
   const settled = fetching.then(afterItsCommit, afterItsCommit)
   state.fetching = settled
   try {
-    const timestamp = await fetching
-    if (timestamp >= state.ownership.servesBefore) {
-      await state.ownership.waitToServe(timestamp, context)
-    }
-    return timestamp
+    return await fetching
   } finally {
     void settled.then(() => {
       if (state.fetching === settled) state.fetching = undefined
     })
   }
+}
+
+async function fetch(state: StreamingState, context: Context): Promise<Timestamp> {
+  const timestamp = await state.coordinator.timestamp()
+  if (timestamp >= state.ownership.servesBefore) {
+    await state.ownership.waitToServe(timestamp, context)
+  }
+  return timestamp
 }
 
 /** The commit that fetched goes on some turns of the microtask queue after the answer: readers follow. */

@@ -48,9 +48,14 @@ async function waitForTime(
   readAt: Timestamp,
   context: Context,
 ): Promise<void> {
-  await state.commits.waitFor(readAt, context.signal)
-  checkUsable(state)
-  checkCancelled(context)
+  for (;;) {
+    await state.commits.waitFor(readAt, context.signal)
+    checkUsable(state)
+    checkCancelled(context)
+    // In one step with the promise: a commit whose timestamp was fetched before may have entered since the wait was over.
+    const bound = state.commits.bound()
+    if (bound === undefined || readAt <= bound) break
+  }
   noteServed(state, readAt)
 }
 
