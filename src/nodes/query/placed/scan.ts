@@ -44,31 +44,62 @@ export async function* scanGroups(
   )
 }
 
-/** A group's rows, whichever nodes they come from. */
+/** A group's rows, whichever nodes they come from. Attempts that give nothing follow each other; none waits inside another. */
 async function* scanGroup(
-  group: Group,
+  first: Group,
   fragment: ScanFragment,
   routing: Routing,
   deadlineMs: number,
 ): Scan {
-  const { runtime, context, patienceMs } = routing
+  const { runtime, patienceMs } = routing
+  let group = first
+  let untilMs = deadlineMs
+  for (;;) {
+    const attempt = yield* attemptOf(group, fragment, routing)
+    if ('summary' in attempt) return attempt.summary
+    const { failure, yieldedCount, lastRowId } = attempt
+    await routing.giveWay(group, failure)
+    const nowMs = runtime.monotonicMs()
+    if (yieldedCount > 0) {
+      const again = scanGroups(group.targets, fragment, routing, nowMs + patienceMs)
+      const limit = (fragment.limit ?? Number.POSITIVE_INFINITY) - yieldedCount
+      const isOrdered = fragment.orderBy !== undefined && fragment.orderBy.length > 0
+      const skipper = isOrdered ? countSkipper(yieldedCount) : rowSkipper(lastRowId)
+      return yield* rest(again, skipper, limit)
+    }
+    if (nowMs >= untilMs) throw failure
+    untilMs = Math.min(untilMs, nowMs + patienceMs)
+    const [only, second] = (await routing.route(group.targets)).map(inRowOrder)
+    // On several nodes now: each part is smaller, so this ends.
+    if (only === undefined || second !== undefined) {
+      return yield* scanGroups(group.targets, fragment, routing, untilMs)
+    }
+    group = only
+  }
+}
+
+type Attempt =
+  | { readonly summary: ScanSummary }
+  | { readonly failure: unknown; readonly yieldedCount: number; readonly lastRowId: number }
+
+async function* attemptOf(
+  group: Group,
+  fragment: ScanFragment,
+  routing: Routing,
+): AsyncGenerator<ScanPart, Attempt> {
   let yieldedCount = 0
   let lastRowId = Number.NEGATIVE_INFINITY
-  let failure: unknown
   const leave = await routing.enter(group)
   try {
     const ids = group.targets.map(({ segment }) => segment.segmentId)
-    const parts = group.node.replica.scan(ids, fragment, context)
+    const parts = group.node.replica.scan(ids, fragment, routing.context)
     try {
       for (;;) {
         const next = await nextOf(parts)
-        if ('error' in next) {
-          failure = next.error
-          break
-        }
+        if ('error' in next) return { failure: next.error, yieldedCount, lastRowId }
         if (next.done) {
           group.node.noteAnswer()
-          return next.value
+          return { summary: next.value }
         }
         yieldedCount += next.value.rowIds.length
         lastRowId = next.value.rowIds.at(-1) ?? lastRowId
@@ -80,18 +111,6 @@ async function* scanGroup(
   } finally {
     leave()
   }
-  await routing.giveWay(group, failure)
-  const nowMs = runtime.monotonicMs()
-  if (yieldedCount === 0 && nowMs >= deadlineMs) throw failure
-  const again = scanGroups(
-    group.targets,
-    fragment,
-    routing,
-    yieldedCount > 0 ? nowMs + patienceMs : Math.min(deadlineMs, nowMs + patienceMs),
-  )
-  const limit = (fragment.limit ?? Number.POSITIVE_INFINITY) - yieldedCount
-  const isOrdered = fragment.orderBy !== undefined && fragment.orderBy.length > 0
-  return yield* rest(again, isOrdered ? countSkipper(yieldedCount) : rowSkipper(lastRowId), limit)
 }
 
 /** The error apart, so that what the reader throws into the generator is not taken for the node's. */
