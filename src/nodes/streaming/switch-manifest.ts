@@ -52,6 +52,8 @@ export async function writeDeletesDown(
     entry.deletes.sorted(),
     context,
   )
+  // Dropped meanwhile: its segments are struck from the records, or will be; they must not come back.
+  if (channel.dropped || !channel.view.sealed.includes(entry)) return
   await state.coordinator.switchSegments({ add: [manifest], remove: [], checkpoints: nothing })
   entry.manifest = manifest
   entry.deletes.unsavedSince = entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
