@@ -27,7 +27,7 @@ async function rows(client: pg.Client, sql: string, values: unknown[] = []): Pro
   return (await client.query({ text: sql, values, rowMode: 'array' })).rows
 }
 
-describe.skipIf(secondAddress === undefined)('two proxies', () => {
+describe.skipIf(secondAddress === undefined)('two proxies of ELANUS_TEST_SERVER', () => {
   beforeAll(async () => {
     await startServer()
     first = clientOf(firstAddress)
