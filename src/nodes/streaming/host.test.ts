@@ -13,6 +13,7 @@ import { openPlacedQueryNodes } from '#nodes/query/placed-query-nodes.js'
 import { type LocalQueryNode, startQueryNode } from '#nodes/query/query-node.js'
 import { openStreamingHost, type StreamingHost } from '#nodes/streaming/host.js'
 import { context, docs, insert, noRows, tableId } from '#nodes/streaming/streaming.testing.js'
+import { type FaultSource, noFault, noFaults } from '#storage/faults.js'
 import { MemoryMeta, MemoryMetaDisk } from '#storage/meta/memory/memory-meta.js'
 import { MemoryObjects, MemoryObjectsDisk } from '#storage/objects/memory/memory-objects.js'
 import { MemoryWal, MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
@@ -23,6 +24,8 @@ let coordinator: Coordinator
 let hosts: StreamingHost[] = []
 let queryNodes: LocalQueryNode[] = []
 let stopDataNode: () => Promise<void>
+/** Of the first host's log. */
+let walFaults: FaultSource = noFaults
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'elanus-host-'))
@@ -42,9 +45,11 @@ beforeEach(async () => {
   stopDataNode = () => dataNode.stop()
   dataNodes.putNode('d', dataNode)
   const walDisk = new MemoryWalDisk()
-  hosts = [0, 1].map(() =>
+  walFaults = noFaults
+  const faults: FaultSource[] = [(operation, target) => walFaults(operation, target), noFaults]
+  hosts = faults.map((source) =>
     openStreamingHost({
-      wal: new MemoryWal(walDisk, { runtime }),
+      wal: new MemoryWal(walDisk, { runtime, faults: source }),
       coordinator,
       dataNode: dataNodes,
       native,
@@ -147,4 +152,22 @@ test('one process owns several log channels; a taken one is dropped by whoever h
   await expect(node?.putTable(docs)).rejects.toMatchObject({ sqlState: '57P03' })
   await expect.poll(() => hosts[0]?.owned().toSorted()).toEqual(['log-0', 'log-2'])
   await hosts[1]?.node('log-1').putTable(docs)
+})
+
+test('one that finds, when it is opened anew after a failure, that another has taken the log channel has it no more', async () => {
+  await hosts[0]?.take('log-0')
+  await hosts[0]?.node('log-0').putTable(docs)
+  let isOpeningAnew = false
+  walFaults = (operation) => {
+    if (operation === 'wal.append') return { ...noFault, kind: 'lost' }
+    if (operation !== 'wal.openWriter') return noFault
+    isOpeningAnew = true
+    return { ...noFault, delayAfterMs: 100 }
+  }
+  const readAt = await coordinator.timestamp()
+  const failing = hosts[0]?.node('log-0').commit({ ...write(1), readAt }, context)
+  await expect(failing).rejects.toMatchObject({ sqlState: '57P01' })
+  await expect.poll(() => isOpeningAnew).toBe(true)
+  await hosts[1]?.take('log-0')
+  await expect.poll(() => hosts.map((host) => host.owned())).toEqual([[], ['log-0']])
 })

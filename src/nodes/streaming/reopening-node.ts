@@ -53,6 +53,8 @@ export async function openReopeningStreamingNode(
       } catch (error) {
         if (error instanceof NotOwnerError) {
           deposed = error
+          // Whoever believes that the log channel is owned here must hear of it: nobody else would be told to take it.
+          options.onFailure?.(error)
           break
         }
         options.onBackgroundError?.(error)
