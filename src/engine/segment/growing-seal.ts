@@ -1,6 +1,6 @@
 /** What of a growing segment goes into a sealed one. */
 import { invariant } from '#base/errors.js'
-import { type Timestamp, timestampMax } from '#base/timestamp.js'
+import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
 import { sliceBatch, takeRows } from '#engine/columnar/batch.js'
 import type { GrowingSegment } from '#engine/segment/growing.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
@@ -9,24 +9,35 @@ const deletedPartKept = 0.2
 /** With a graph over the rows more are kept: without them it would be of no use. */
 const deletedPartKeptWithGraph = 0.5
 
+export interface Sealing {
+  readonly rows: SealedRows
+  /** When the last of the rows that were left out was deleted: reads before it would miss it. 0: none was. */
+  readonly readableFrom: Timestamp
+}
+
 /**
- * Committed rows, without those deleted at or before `horizon` (no read looks there) if they are many. Columns are views of the growing
+ * Committed rows, without those deleted at or before `horizon` if they are many. Columns are views of the growing
  * segment where all rows stay; timestamps are copies, because deletes go on. The segment must be closed and have
  * nothing pending.
  */
-export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRows {
+export function sealRows(segment: GrowingSegment, horizon: Timestamp): Sealing {
   invariant('SEG-5', segment.closed && !segment.hasPending, 'sealing rows that still change')
   const { attnums, batch, rowIds, inserted, deleted } = segment.contents()
   const rowCount = segment.rowCount
   const kept = new Uint32Array(rowCount)
   let count = 0
   let uncommitted = 0
+  let readableFrom = timestampZero
   for (let ordinal = 0; ordinal < rowCount; ordinal += 1) {
     if (inserted[ordinal] === timestampMax) {
       uncommitted += 1
       continue
     }
-    if ((deleted[ordinal] ?? 0) <= horizon) continue
+    const deletedAt = (deleted[ordinal] ?? 0) as Timestamp
+    if (deletedAt <= horizon) {
+      if (deletedAt > readableFrom) readableFrom = deletedAt
+      continue
+    }
     kept[count] = ordinal
     count += 1
   }
@@ -36,7 +47,7 @@ export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRow
   // A few rows that nobody sees any more cost less on disk than copying all others does here.
   const isWorthCopying = uncommitted > 0 || count < rowCount * (1 - partKept)
   if (!isWorthCopying) {
-    return {
+    const rows = {
       ...base,
       incarnation,
       batch: sliceBatch(batch, 0, rowCount),
@@ -44,16 +55,18 @@ export function sealRows(segment: GrowingSegment, horizon: Timestamp): SealedRow
       inserted: inserted.slice(0, rowCount),
       deleted: deleted.slice(0, rowCount),
     }
+    return { rows, readableFrom: timestampZero }
   }
-  const rows = kept.subarray(0, count)
-  return {
+  const ordinals = kept.subarray(0, count)
+  const rows = {
     ...base,
     incarnation,
-    batch: takeRows(batch, rows),
-    rowIds: take(rowIds, rows),
-    inserted: take(inserted, rows),
-    deleted: take(deleted, rows),
+    batch: takeRows(batch, ordinals),
+    rowIds: take(rowIds, ordinals),
+    inserted: take(inserted, ordinals),
+    deleted: take(deleted, ordinals),
   }
+  return { rows, readableFrom }
 }
 
 function take(values: Float64Array, rows: Uint32Array): Float64Array {

@@ -25,7 +25,7 @@ export class Channel {
   checkpoint = 0
   /** nextRowId as the coordinator has it. */
   savedRowId = 0
-  /** VACUUM FULL has removed rows that were deleted before this: earlier reads are refused. */
+  /** Rows that were deleted before this, or then, are gone: earlier reads are refused. */
   readableFrom: Timestamp = timestampZero
   /** Rows that a commit under way deletes. */
   readonly pendingDeletes = new Map<number, PendingCommit>()

@@ -2,7 +2,7 @@
  * Moves the beginning of the log: what is below is in sealed segments and deletes objects, or of no use.
  *
  * 1. If the log is too long: seal what holds its older half, write down deletes that do.
- * 2. Strike truncated segments that no read visits any more.
+ * 2. Strike segments that were truncated longer ago than the retention.
  * 3. Find the smallest position still needed; keep DDL and decisions from below elsewhere; record the position; truncate.
  *
  * Crash between recording and truncating: the log is longer than needed, nothing else.
@@ -67,9 +67,8 @@ export async function strikeTruncated(
     )
     if (gone.length === 0 || channel.dropped) return []
     const remove = gone.map(({ segmentId }) => segmentId)
-    const from =
-      scope === 'now' ? Math.max(...gone.map(({ until }) => until)) : channel.readableFrom
-    const readable = readableSince(channel, from as Timestamp)
+    const from = Math.max(...gone.map(({ until }) => until)) as Timestamp
+    const readable = readableSince(channel, from)
     await state.coordinator.switchSegments({ add: [], remove, checkpoints: readable.checkpoints })
     readable.apply()
     const { growing, sealed } = channel.view

@@ -125,11 +125,7 @@ export async function compactGroup(
 }
 
 /** Reads from here on miss nothing that was dropped. */
-function newestDelete(
-  inputs: readonly SealedEntry[],
-  dropped: readonly Float64Array[],
-  horizon: Timestamp,
-): Timestamp {
+function newestDelete(inputs: readonly SealedEntry[], dropped: readonly Float64Array[]): Timestamp {
   let newest = timestampZero
   inputs.forEach(({ deletes }, i) => {
     for (const rowId of dropped[i] ?? []) {
@@ -137,7 +133,7 @@ function newestDelete(
       if (at > newest) newest = at
     }
   })
-  return newest > horizon ? newest : timestampZero
+  return newest
 }
 
 function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
@@ -190,7 +186,7 @@ async function replace(
 ): Promise<boolean> {
   if (!isReplaceable(channel, inputs)) return false
   if (manifest !== undefined) await state.queryNode.load(manifest, schema)
-  const readable = readableSince(channel, newestDelete(inputs, dropped, horizonOf(state)))
+  const readable = readableSince(channel, newestDelete(inputs, dropped))
   let isRecorded = false
   try {
     if (!isReplaceable(channel, inputs)) return false

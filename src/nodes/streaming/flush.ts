@@ -24,6 +24,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegment } from '#nodes/streaming/collect.js'
 import { neededPosition, unappliedSince } from '#nodes/streaming/needed-position.js'
+import { readableSince } from '#nodes/streaming/readable-since.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { checkUsable, horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
@@ -71,10 +72,19 @@ async function flushSegment(
   context: Context,
 ): Promise<void> {
   const since = unappliedSince(state, channel)
-  const rows = sealRows(segment, horizonOf(state))
+  const { rows, readableFrom } = sealRows(segment, horizonOf(state))
   const deletedCount = segment.deletedCount
+  const readable = readableSince(channel, readableFrom)
   if (rows.rowIds.length === 0) {
-    dropGrowing(channel, segment)
+    await state.switching.run(async () => {
+      if (channel.dropped) return
+      const { checkpoints } = readable
+      if (checkpoints.size > 0) {
+        await state.coordinator.switchSegments({ add: [], remove: [], checkpoints })
+      }
+      readable.apply()
+      dropGrowing(channel, segment)
+    })
     return
   }
   const manifest = await writeSegment(state, channel, segment, rows, context)
@@ -88,6 +98,7 @@ async function flushSegment(
       add: [manifest],
       remove: [],
       checkpoints: new Map([
+        ...readable.checkpoints,
         [channelCheckpoint(channel.name), checkpoint],
         [rowIdCheckpoint(channel.name), channel.nextRowId],
       ]),
@@ -99,6 +110,7 @@ async function flushSegment(
     }
     const entry = createEntry(manifest, rows)
     if (segment.deletedCount !== deletedCount) passDeletes(state, segment, rows, entry, since)
+    readable.apply()
     handOver(channel, segment, entry)
     channel.checkpoint = checkpoint
   })

@@ -35,7 +35,7 @@ export function isTruncated(entry: SealedEntry): boolean {
   return entry.until !== timestampMax
 }
 
-/** Truncated so long ago that no read visits it. */
+/** Truncated so long ago that it may go. */
 export function isUnreadable(entry: SealedEntry, horizon: Timestamp): boolean {
   return entry.until <= horizon
 }

@@ -98,7 +98,7 @@ export function beginRead(state: StreamingState, target: ReadTarget): Read {
   const channel = channelOf(state, target.tableId, target.shard)
   if (target.readAt < channel.readableFrom) {
     throw new DatabaseError(SqlState.snapshotTooOld, 'snapshot too old', {
-      detail: 'VACUUM FULL has removed rows that were deleted since.',
+      detail: 'Rows that were deleted since have been removed.',
     })
   }
   const view = channel.acquireView()

@@ -1,4 +1,7 @@
-/** Moves the timestamp from which on a channel can be read: recorded together with what takes the rows away. */
+/**
+ * Moves the timestamp from which on a channel can be read: recorded together with what takes the rows away. Also where these
+ * were deleted longer ago than the retention: that is by this node's clock; whoever reads has judged by another, and earlier.
+ */
 import type { Timestamp } from '#base/timestamp.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { readableCheckpoint } from '#nodes/streaming/checkpoint-names.js'

@@ -160,7 +160,7 @@ export function serviceTime(state: StreamingState): Timestamp {
   return time
 }
 
-/** No read is promised to see what was deleted at or before. */
+/** What was deleted at or before may go: from then on reads before its deletion are refused. */
 export function horizonOf(state: StreamingState): Timestamp {
   if (state.runtime.monotonicMs() < state.history.untilMs) return state.history.horizon
   const unixMs = state.runtime.nowMs() - state.limits.retentionMs
