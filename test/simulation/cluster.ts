@@ -312,7 +312,9 @@ export class Cluster {
       (candidate) => candidate.process.alive && !candidate.owned.has(logChannel),
     )
     if (alive.length === 0) {
-      if (!this.#isOwned(logChannel)) this.world.after(5, 'assign', () => this.#assign(logChannel))
+      // One that failed may have opened it anew since somebody else was its owner.
+      if (this.#isOwned(logChannel)) this.#announce(logChannel)
+      else this.world.after(5, 'assign', () => this.#assign(logChannel))
       return
     }
     const worker = this.#random.pick(alive)

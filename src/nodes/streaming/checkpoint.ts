@@ -13,7 +13,7 @@ import type { Channel } from '#nodes/streaming/channel.js'
 import { logCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegments } from '#nodes/streaming/collect.js'
 import { saveDdl } from '#nodes/streaming/ddl-settings.js'
-import { decisionsPosition, saveDecisions } from '#nodes/streaming/decisions.js'
+import { decisionsPosition, saveDecisions, untoldBelow } from '#nodes/streaming/decisions.js'
 import { flushClosed } from '#nodes/streaming/flush.js'
 import { closeLargest, isShort } from '#nodes/streaming/growing-memory.js'
 import { isTruncated, isUnreadable, neededPosition } from '#nodes/streaming/needed-position.js'
@@ -101,8 +101,9 @@ export async function truncateLog(
     const nowMs = state.runtime.monotonicMs()
     needed = Math.min(needed, decisionsPosition(state.decisions, nowMs))
     if (needed <= state.logStart) return state.logStart
+    const untold = untoldBelow(state.decisions, needed)
     await saveDdl(state, needed)
-    await saveDecisions(state.decisions, state.coordinator, needed)
+    await saveDecisions(untold, state.coordinator)
     const checkpoints = new Map([[logCheckpoint(logChannel), needed]])
     for (const channel of channels) {
       if (channel.dropped || channel.nextRowId === channel.savedRowId) continue

@@ -156,14 +156,20 @@ export function decisionsPosition(decisions: Decisions, nowMs: number): number {
   return needed
 }
 
-/** Keeps what lies below the position and not all have on record. */
+/**
+ * What lies below the position and not all have on record. To be asked in one step with decisionsPosition: one that all come to
+ * have on record later would be counted by neither.
+ */
+export function untoldBelow(decisions: Decisions, position: number): readonly MadeDecision[] {
+  return [...decisions.all()].filter((made) => made.position < position && made.untold.size > 0)
+}
+
+/** The log need not have them any more. */
 export async function saveDecisions(
-  decisions: Decisions,
+  untold: readonly MadeDecision[],
   coordinator: Coordinator,
-  before: number,
 ): Promise<void> {
-  for (const made of decisions.all()) {
-    if (made.position >= before || made.untold.size === 0) continue
+  for (const made of untold) {
     const { transactionId, preparedAt } = made.decision
     const stored: StoredDecision = {
       participants: [...made.untold],
