@@ -26,6 +26,9 @@ import { prepareDdl } from '#postgres/table-options.js'
 // A neighbour that cancels all the time must not keep the others waiting for ever.
 const attemptCountMax = 20
 
+/** What computes for long does not run here. The next instance takes half a second and 6 ms for each DDL statement there ever was. */
+const cancelGraceMs = 1000
+
 export class Catalog {
   readonly #source: InstanceSource
   /** Entries applied; the version is their number. */
@@ -99,7 +102,8 @@ export class Catalog {
     refuseUnsafe(evaluation.statement.sql)
     return this.#ask((instance) => {
       checkCancelled(context)
-      return runCancellable(instance, evaluateJob(evaluation, this.snapshot()), context)
+      const job = evaluateJob(evaluation, this.snapshot())
+      return runCancellable(instance, job, context, { graceMs: cancelGraceMs })
     })
   }
 

@@ -429,6 +429,39 @@ describe('errors', () => {
     ])
   })
 
+  /** Others after the catalog's instance or the evaluator was replaced. */
+  async function instances(): Promise<readonly string[]> {
+    const born = 'SELECT pg_postmaster_start_time()'
+    return [
+      ...textRows(await postgres.catalogQuery(evaluation(born), backgroundContext)),
+      ...(await rowsOf(postgres, born)),
+    ]
+  }
+
+  test('cancelling what ends by itself soon costs no instance: nobody waits for a new one', async () => {
+    const before = await instances()
+    for (const ask of [postgres.catalogQuery, postgres.evaluate]) {
+      const controller = new AbortController()
+      const cancelled = ask(evaluation('SELECT pg_sleep(0.05)'), controller)
+      setTimeout(() => controller.abort(), 10)
+      await expect(cancelled).rejects.toMatchObject({ sqlState: '57014' })
+    }
+    expect(await instances()).toEqual(before)
+  })
+
+  test('a cancelled query in the line does not end the one that runs', async () => {
+    const before = await instances()
+    const controller = new AbortController()
+    const running = postgres.catalogQuery(evaluation('SELECT pg_sleep(1.5)'), backgroundContext)
+    const behind = postgres.catalogQuery(evaluation('SELECT 1'), controller)
+    const last = postgres.catalogQuery(evaluation('SELECT 2'), backgroundContext)
+    setTimeout(() => controller.abort(), 10)
+    await expect(behind).rejects.toMatchObject({ sqlState: '57014' })
+    expect(textRows(await running)).toEqual([''])
+    expect(textRows(await last)).toEqual(['2'])
+    expect(await instances()).toEqual(before)
+  })
+
   test('a catalog query can be cancelled, and the catalog comes back', async () => {
     const controller = new AbortController()
     setTimeout(() => controller.abort(), 100)

@@ -15,6 +15,8 @@ import { cancelReason, runCancellable } from '#postgres/run-cancellable.js'
 const memoryBytesMax = 640 * 1024 * 1024
 const runCountMax = 1_000_000
 const spareDelayMs = 2_000
+/** The spare is ready, but making the next one is dear. */
+const cancelGraceMs = 250
 const ddlText = /^\s*(alter|create|drop)\s/i
 
 interface Evaluator {
@@ -49,18 +51,26 @@ export class EvaluatorPool {
   /** @throws DatabaseError; the signal's reason */
   async run(job: EvaluateJob, context: Context): Promise<EvaluationResult> {
     const evaluator = await this.#acquire(context)
+    let isOver: Promise<void> | undefined
     try {
       checkCancelled(context)
       await this.#catchUp(evaluator)
       checkCancelled(context)
-      return await runCancellable(evaluator.instance, job, context)
+      return await runCancellable(evaluator.instance, job, context, {
+        graceMs: cancelGraceMs,
+        onCancel: (promise) => {
+          isOver = promise
+        },
+      })
     } catch (error) {
       // Its thread ended while it was idle.
       throw error instanceof InstanceReplaced ? instanceLost(error) : error
     } finally {
       // DDL run as a statement (ALTER TABLE over the rows) is rolled back, but object identifiers it used are gone and
       // caches may know its relations: such an instance would number later objects differently.
-      this.#release(evaluator, ddlText.test(job.statement.sql))
+      const release = (): void => this.#release(evaluator, ddlText.test(job.statement.sql))
+      if (isOver === undefined) release()
+      else void isOver.then(release)
     }
   }
 

@@ -18,6 +18,8 @@ const stackSizeMb = 64
 interface Waiting {
   readonly resolve: (result: unknown) => void
   readonly reject: (error: Error) => void
+  /** Of an abandoned call: for how long it may run on. */
+  readonly graceMs?: number
 }
 
 export class Instance {
@@ -26,6 +28,7 @@ export class Instance {
   readonly #started: Promise<void>
   #nextId = 1
   #dead = false
+  #graceTimer: NodeJS.Timeout | undefined
   memoryBytes = 0
   runCount = 0
 
@@ -51,7 +54,7 @@ export class Instance {
 
   /**
    * Jobs queue up in the worker in the order of the calls.
-   * @param told gets the number by which the call can be cancelled
+   * @param told gets the number by which the call can be abandoned
    * @throws DatabaseError; InstanceReplaced when another call has ended the instance
    */
   call<K extends keyof Jobs>(
@@ -76,10 +79,35 @@ export class Instance {
     await this.#worker.terminate()
   }
 
-  /** Ends the instance for the sake of one call, which fails with `reason`; the others may ask the next instance. */
-  async cancel(callId: number, reason: Error): Promise<void> {
-    this.#end([callId], reason)
-    await this.#worker.terminate()
+  /**
+   * The call fails with `reason` at once. What it runs can only be stopped by ending the thread, and the next instance replays all
+   * DDL there is while everybody waits: so it may come to its end, which is near for nearly all. Whoever runs for longer than
+   * `graceMs`, counted from its turn, costs the instance; the others may ask the next one.
+   * @returns resolves when the instance is rid of the call, or dead
+   */
+  abandon(callId: number, reason: Error, graceMs: number): Promise<void> {
+    const waiting = this.#waiting.get(callId)
+    if (waiting === undefined) return Promise.resolve()
+    return new Promise((resolve) => {
+      const over = (): void => resolve()
+      // In its place: the first one is the one that runs.
+      this.#waiting.set(callId, { resolve: over, reject: over, graceMs })
+      waiting.reject(reason)
+      const [running] = this.#waiting.keys()
+      if (running === callId) this.#startGrace()
+    })
+  }
+
+  /** If the call that runs was abandoned. */
+  #startGrace(): void {
+    clearTimeout(this.#graceTimer)
+    const [running] = this.#waiting
+    const graceMs = running?.[1].graceMs
+    if (running === undefined || graceMs === undefined) return
+    this.#graceTimer = setTimeout(() => {
+      this.#end([running[0]], instanceLost())
+      this.#worker.terminate().catch(() => {})
+    }, graceMs)
   }
 
   /** Keeps the process alive only while it is asked something. */
@@ -109,6 +137,7 @@ export class Instance {
   #take(id: number): Waiting | undefined {
     const waiting = this.#waiting.get(id)
     this.#waiting.delete(id)
+    this.#startGrace()
     return waiting
   }
 
@@ -121,6 +150,7 @@ export class Instance {
 
   #end(ended: readonly number[], reason: Error): void {
     this.#dead = true
+    clearTimeout(this.#graceTimer)
     const waiting = [...this.#waiting]
     this.#waiting.clear()
     for (const [id, { reject }] of waiting) {

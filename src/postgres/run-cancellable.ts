@@ -4,16 +4,24 @@ import type { EvaluationResult } from '#postgres/contract.js'
 import type { Instance } from '#postgres/instance.js'
 import type { EvaluateJob } from '#postgres/jobs.js'
 
-/** An instance hears nothing while it runs: to cancel is to end its thread. @throws the signal's reason */
+export interface Cancellation {
+  /** How long a cancelled call may run on before it costs the instance. */
+  readonly graceMs: number
+  /** Told when the call is cancelled: until then the instance is still busy with it, or dead. */
+  readonly onCancel?: (isOver: Promise<void>) => void
+}
+
+/** An instance hears nothing while it runs: what is cancelled is abandoned. @throws the signal's reason, at once */
 export async function runCancellable(
   instance: Instance,
   job: EvaluateJob,
-  context: Context,
+  { signal }: Context,
+  { graceMs, onCancel }: Cancellation,
 ): Promise<EvaluationResult> {
-  const { signal } = context
   let callId = 0
   const cancel = (): void => {
-    instance.cancel(callId, cancelReason(signal)).catch(() => {})
+    const isOver = instance.abandon(callId, cancelReason(signal), graceMs)
+    onCancel?.(isOver)
   }
   signal.addEventListener('abort', cancel, { once: true })
   try {

@@ -1,6 +1,6 @@
 /** The proxy: opens sessions and holds what they share. */
 import { Mutex } from '#base/async/mutex.js'
-import { backgroundContext, type Context } from '#base/context.js'
+import { backgroundContext, type Context, checkCancelled } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 import type { OpenSession } from '#net/pgwire/session.js'
@@ -80,7 +80,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     await environment.sequences.forgetUnknown(sequences)
     await environment.sequences.catchUp(sequences)
   })
-  const openSession: OpenSession = async (request) => {
+  const openSession: OpenSession = async (request, signal) => {
     checkRequest(request)
     if (!environment.postgres.catalog().roles.has(request.user)) {
       if (!options.createUnknownUsers) {
@@ -89,7 +89,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
           `role "${request.user}" does not exist`,
         )
       }
-      await createRole(environment, request.user)
+      await createRole(environment, request.user, { signal })
     }
     const initial = await initialSettings(request, (name, value) =>
       judgeSetting(
@@ -157,7 +157,11 @@ async function putTables(environment: ProxyEnvironment): Promise<void> {
   }
 }
 
-async function createRole(environment: ProxyEnvironment, user: string): Promise<void> {
+async function createRole(
+  environment: ProxyEnvironment,
+  user: string,
+  context: Context,
+): Promise<void> {
   const settings = new Settings('postgres', new Map(), () => {})
   const transaction = new Transaction(
     'implicit',
@@ -166,7 +170,9 @@ async function createRole(environment: ProxyEnvironment, user: string): Promise<
     false,
   )
   try {
-    await acquireDdlLock(transaction, environment, backgroundContext)
+    // Who has left while waiting for the turn needs no role.
+    await acquireDdlLock(transaction, environment, context)
+    checkCancelled(context)
     if (environment.postgres.catalog().roles.has(user)) return
     const sql = `CREATE ROLE ${quoteIdentifier(user)} SUPERUSER LOGIN`
     const tried = await environment.postgres.tryDdl(sql, settings.session(), [])
