@@ -127,6 +127,7 @@ export async function assembleNode(
     tls,
     onError: events.retry,
     onCall: operations.onCall,
+    onMadeCall: operations.onMadeCall,
   })
   const memory: (() => MemoryPart)[] = []
   const assembling = { config, events, stores, member, operations, memory }

@@ -7,6 +7,7 @@ import type { MemoryPart } from '#base/memory-parts.js'
 import type { Config } from '#config.js'
 import { type Metrics, openMetrics } from '#net/http/metrics.js'
 import { openHttpServer } from '#net/http/server.js'
+import type { MadeCall } from '#net/rpc/rpc-client.js'
 import type { ServedCall } from '#net/rpc/rpc-server.js'
 import type { StatementReport } from '#nodes/proxy/environment.js'
 import type { JobKind, StreamingNode } from '#nodes/streaming/contract.js'
@@ -23,6 +24,7 @@ export interface Operations {
   stopping(): void
   readonly onStatement: (report: StatementReport) => void
   readonly onCall: (call: ServedCall) => void
+  readonly onMadeCall: (call: MadeCall) => void
   close(): Promise<void>
 }
 
@@ -84,6 +86,9 @@ export async function openOperations(config: Config, log: Log): Promise<Operatio
         ms: rounded(ms),
         error: error instanceof Error ? error.message : undefined,
       })
+    },
+    onMadeCall({ contract, method, ms, failed }) {
+      metrics.madeCall(contract, method, ms, failed)
     },
     close: async () => http?.close(),
   }

@@ -1,6 +1,6 @@
 /** One connection to each process of the cluster that was ever called; they are made when needed. */
 import type { Runtime } from '#base/runtime.js'
-import { openRpcClient, type RpcClient } from '#net/rpc/rpc-client.js'
+import { type MadeCall, openRpcClient, type RpcClient } from '#net/rpc/rpc-client.js'
 import type { RpcTls } from '#net/rpc/rpc-server.js'
 
 export interface Connections {
@@ -14,14 +14,19 @@ export interface Connections {
 const deadlineMs = 10 * 60_000
 const promptDeadlineMs = 5000
 
-export function openConnections(runtime: Runtime, tls: RpcTls | undefined): Connections {
+/** @param onCall told of each call that has ended */
+export function openConnections(
+  runtime: Runtime,
+  tls: RpcTls | undefined,
+  onCall: ((call: MadeCall) => void) | undefined,
+): Connections {
   const clients = new Map<string, RpcClient>()
 
   function client(name: string, address: string, deadline: number): RpcClient {
     const key = `${name} ${address}`
     let found = clients.get(key)
     if (found === undefined) {
-      found = openRpcClient({ address, tls, runtime, deadlineMs: deadline })
+      found = openRpcClient({ address, tls, runtime, deadlineMs: deadline, onCall })
       clients.set(key, found)
     }
     return found

@@ -35,7 +35,7 @@ const member = (address: string) => ({
 test('DDL waits until the other proxies have it; for one that is gone until its membership ends', async () => {
   const disk = new MemoryMetaDisk(runtime)
   const meta = new MemoryMeta(disk, { runtime })
-  const connections = openConnections(runtime, undefined)
+  const connections = openConnections(runtime, undefined, undefined)
   const taken: (number | undefined)[] = []
   const peer = await openPeer(async (version) => {
     await runtime.sleep(50)

@@ -5,6 +5,7 @@
 import type { Runtime } from '#base/runtime.js'
 import { type Connections, openConnections } from '#cluster/connections.js'
 import { type KnownNodes, openKnownNodes } from '#cluster/known-nodes.js'
+import type { MadeCall } from '#net/rpc/rpc-client.js'
 import {
   openRpcServer,
   type RpcServer,
@@ -28,6 +29,7 @@ export interface MemberOptions {
   readonly tls: RpcTls | undefined
   readonly onError: (what: string, error: unknown) => void
   readonly onCall?: ((call: ServedCall) => void) | undefined
+  readonly onMadeCall?: ((call: MadeCall) => void) | undefined
 }
 
 export interface Member {
@@ -58,7 +60,7 @@ export async function openMember(options: MemberOptions): Promise<Member> {
     onCall: options.onCall,
     find: (contract, object) => served.get(contract)?.(object),
   })
-  const connections = openConnections(runtime, tls)
+  const connections = openConnections(runtime, tls, options.onMadeCall)
   const nodes = await openKnownNodes(meta, runtime, (error) => onError('watching nodes', error))
   const coordinators: Coordinator[] = []
   nodes.onChange(() => {

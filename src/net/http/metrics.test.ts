@@ -9,6 +9,7 @@ test('statements and calls are counted by kind, with how long they took and how 
   metrics.statement('select', 3, undefined)
   metrics.statement('select', 700, '57014')
   metrics.call('streaming', 'search', 1, false)
+  metrics.madeCall('query', 'scan', 7, true)
   const text = await metrics.text()
   expect(linesOf(text, 'elanus_statement_seconds_count')).toEqual([
     'elanus_statement_seconds_count{kind="select"} 2',
@@ -16,6 +17,10 @@ test('statements and calls are counted by kind, with how long they took and how 
   expect(text).toContain('elanus_statement_seconds_bucket{le="0.005",kind="select"} 1')
   expect(text).toContain('elanus_statement_failures_total{kind="select",sqlstate="57014"} 1')
   expect(text).toContain('elanus_call_seconds_count{contract="streaming",method="search"} 1')
+  expect(text).toContain(
+    'elanus_made_call_seconds_bucket{le="0.01",contract="query",method="scan"} 1',
+  )
+  expect(text).toContain('elanus_made_call_failures_total{contract="query",method="scan"} 1')
   expect(text).toContain('process_resident_memory_bytes')
 })
 

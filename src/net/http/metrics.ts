@@ -6,6 +6,8 @@ export interface Metrics {
   statement(kind: string, ms: number, sqlState: string | undefined): void
   /** A call that another node made here. */
   call(contract: string, method: string, ms: number, failed: boolean): void
+  /** A call that this process made of another node. */
+  madeCall(contract: string, method: string, ms: number, failed: boolean): void
   /** What is read when somebody looks. */
   onLook(look: (show: ShowValue) => void | Promise<void>): void
   text(): Promise<string>
@@ -53,6 +55,19 @@ export function openMetrics(): Metrics {
     labelNames: ['contract', 'method'],
     registers,
   })
+  const madeCalls = new Histogram({
+    name: 'elanus_made_call_seconds',
+    help: 'Calls that were made of other nodes, until their answer was read',
+    labelNames: ['contract', 'method'],
+    buckets: seconds,
+    registers,
+  })
+  const madeCallFailures = new Counter({
+    name: 'elanus_made_call_failures_total',
+    help: 'Calls that were made of other nodes and got an error, or no answer',
+    labelNames: ['contract', 'method'],
+    registers,
+  })
   const looks: ((show: ShowValue) => void | Promise<void>)[] = []
   const shown = new Map<string, Gauge | Counter>()
   const show: ShowValue = (name, help, value, labels = {}) => {
@@ -72,6 +87,10 @@ export function openMetrics(): Metrics {
     call(contract, method, ms, failed) {
       calls.observe({ contract, method }, ms / msPerSecond)
       if (failed) callFailures.inc({ contract, method })
+    },
+    madeCall(contract, method, ms, failed) {
+      madeCalls.observe({ contract, method }, ms / msPerSecond)
+      if (failed) madeCallFailures.inc({ contract, method })
     },
     onLook: (look) => void looks.push(look),
     async text() {

@@ -56,6 +56,16 @@ export interface RpcClientOptions {
   readonly runtime: Runtime
   /** Of one call; none for streams. A node that is dead is noticed earlier, by pings. */
   readonly deadlineMs: number
+  /** Told when a call has ended. */
+  readonly onCall?: ((call: MadeCall) => void) | undefined
+}
+
+export interface MadeCall {
+  readonly contract: string
+  readonly method: string
+  /** From the request until the answer is read; of a stream, its last part. */
+  readonly ms: number
+  readonly failed: boolean
 }
 
 /** A peer that does not answer pings for so long is gone: below the seconds within which reads must be back. */
@@ -81,36 +91,71 @@ export function openRpcClient(options: RpcClientOptions): RpcClient {
   const connection = openConnection(options)
   return {
     async call(target, method, args, context) {
-      checkCancelled(context)
-      const client = await connection.reached()
-      return await new Promise((resolve, reject) => {
-        checkCancelled(context)
-        const deadline = runtime.nowMs() + deadlineMs
-        const call = client.call(
-          requestOf(target, method, args, context),
-          new Metadata(),
-          { deadline },
-          (error, response) => {
-            context.signal.removeEventListener('abort', cancel)
-            if (error !== null)
-              reject(context.signal.aborted ? context.signal.reason : lost(address, error))
-            else settle(response ?? {}, resolve, reject)
-          },
-        )
-        const cancel = () => call.cancel()
-        context.signal.addEventListener('abort', cancel, { once: true })
-      })
+      const tell = begin(options, target, method)
+      try {
+        const result = await callOnce(target, method, args, context)
+        tell(false)
+        return result
+      } catch (error) {
+        tell(true)
+        throw error
+      }
     },
     async *stream(target, method, args, context) {
-      checkCancelled(context)
-      const client = await connection.reached()
-      const stream = client.stream(requestOf(target, method, args, context))
-      // Nobody reads it any more, or not yet: the error that it ends with is nobody's, and must not end the process.
-      stream.on('error', () => {})
-      return yield* receive(stream, address, context)
+      const tell = begin(options, target, method)
+      let failed = true
+      try {
+        checkCancelled(context)
+        const client = await connection.reached()
+        const stream = client.stream(requestOf(target, method, args, context))
+        // Nobody reads it any more, or not yet: the error that it ends with is nobody's, and must not end the process.
+        stream.on('error', () => {})
+        const last = yield* receive(stream, address, context)
+        failed = false
+        return last
+      } finally {
+        tell(failed)
+      }
     },
     close: () => connection.close(),
   }
+
+  async function callOnce(
+    target: RpcTarget,
+    method: string,
+    args: readonly unknown[],
+    context: Context,
+  ): Promise<unknown> {
+    checkCancelled(context)
+    const client = await connection.reached()
+    return await new Promise((resolve, reject) => {
+      checkCancelled(context)
+      const deadline = runtime.nowMs() + deadlineMs
+      const call = client.call(
+        requestOf(target, method, args, context),
+        new Metadata(),
+        { deadline },
+        (error, response) => {
+          context.signal.removeEventListener('abort', cancel)
+          if (error !== null)
+            reject(context.signal.aborted ? context.signal.reason : lost(address, error))
+          else settle(response ?? {}, resolve, reject)
+        },
+      )
+      const cancel = () => call.cancel()
+      context.signal.addEventListener('abort', cancel, { once: true })
+    })
+  }
+}
+
+function begin(
+  { onCall, runtime }: RpcClientOptions,
+  { contract }: RpcTarget,
+  method: string,
+): (failed: boolean) => void {
+  if (onCall === undefined) return () => {}
+  const startedMs = runtime.monotonicMs()
+  return (failed) => onCall({ contract, method, ms: runtime.monotonicMs() - startedMs, failed })
 }
 
 interface Connection {

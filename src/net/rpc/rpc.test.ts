@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, StoreError, UnreachableError } from '#base/errors.js'
 import { systemRuntime } from '#base/system-runtime.js'
-import { openRpcClient } from '#net/rpc/rpc-client.js'
+import { type MadeCall, openRpcClient } from '#net/rpc/rpc-client.js'
 import { openRpcServer, type ServedCall, type ServedContract } from '#net/rpc/rpc-server.js'
 import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
 
@@ -62,7 +62,11 @@ test('bytes that are no value are refused, never more', () => {
   )
 })
 
-async function serve(served: ServedContract, onCall?: (call: ServedCall) => void) {
+async function serve(
+  served: ServedContract,
+  onCall?: (call: ServedCall) => void,
+  onMadeCall?: (call: MadeCall) => void,
+) {
   const server = await openRpcServer({
     host: '127.0.0.1',
     port: 0,
@@ -76,6 +80,7 @@ async function serve(served: ServedContract, onCall?: (call: ServedCall) => void
     tls: undefined,
     runtime: systemRuntime,
     deadlineMs: 5000,
+    onCall: onMadeCall,
   })
   return {
     client,
@@ -89,8 +94,9 @@ async function serve(served: ServedContract, onCall?: (call: ServedCall) => void
 
 const target = { contract: 'test', object: 'one' }
 
-test('the query id goes along, and whoever serves is told of each call that has ended', async () => {
+test('the query id goes along; who serves and who calls are told of each call that has ended', async () => {
   const told: ServedCall[] = []
+  const made: MadeCall[] = []
   const { client, close } = await serve(
     {
       name: async (_args, { queryId }) => queryId,
@@ -102,6 +108,7 @@ test('the query id goes along, and whoever serves is told of each call that has 
       },
     },
     (call) => told.push(call),
+    (call) => made.push(call),
   )
   const context: Context = { ...backgroundContext, queryId: '7.3' }
   expect(await client.call(target, 'name', [], context)).toBe('7.3')
@@ -116,6 +123,15 @@ test('the query id goes along, and whoever serves is told of each call that has 
     ['refuse', '7.3', false],
     ['count', '7.3', true],
   ])
+  expect(made.map(({ contract, method, failed }) => [contract, method, failed])).toEqual([
+    ['test', 'name', false],
+    ['test', 'name', false],
+    ['test', 'refuse', true],
+    ['test', 'count', false],
+  ])
+  made.forEach(({ ms }, i) => {
+    expect(ms).toBeGreaterThanOrEqual(told[i]?.ms ?? Number.POSITIVE_INFINITY)
+  })
   await close()
 })
 
