@@ -172,8 +172,9 @@ class SegmentServer implements LocalQueryNode {
       // If it is being loaded, that ends with the newer manifest.
       const before = known.manifest
       known.manifest = manifest
+      const hasNewIndexes = manifest.indexes.some(({ object }) => !namesIndex(before, object.name))
       try {
-        await this.#residency.warm(known)
+        if (hasNewIndexes) await this.#residency.warm(known)
       } catch (error) {
         known.manifest = before
         throw error
@@ -499,4 +500,8 @@ function notLoaded(segmentId: number): DatabaseError {
 
 function stopped(): DatabaseError {
   return new DatabaseError(SqlState.adminShutdown, 'query node is stopping')
+}
+
+function namesIndex({ indexes }: SegmentManifest, name: string): boolean {
+  return indexes.some(({ object }) => object.name === name)
 }

@@ -76,6 +76,30 @@ describe('objects', () => {
     expect(await world.ids()).toHaveLength(10)
   })
 
+  test('of deletes that were written down anew go, and segments that come back into memory do not ask for them', async () => {
+    await world.node.stop()
+    world.sealedBytes = 1
+    await world.open(limits)
+    await world.node.putTable(docs)
+    await world.commit(insert(...rows(0, 10)))
+    await world.node.flush(tableId, context)
+    const deletes = async () => (await names()).filter((name) => name.includes('/deletes-'))
+    await world.commit({ deletes: await world.rowIdsOf(1) })
+    await world.node.flush(undefined, context)
+    await world.node.stop()
+    await world.open(limits)
+    await world.node.putTable(docs)
+    await world.commit({ deletes: await world.rowIdsOf(2) })
+    await world.node.flush(undefined, context)
+    const written = await deletes()
+    expect(written).toHaveLength(2)
+    await world.node.runBackground()
+    await pause(2 * orphanGraceMs)
+    await world.node.runBackground()
+    expect(await deletes()).toHaveLength(1)
+    expect(await world.ids()).toEqual([0, 3, 4, 5, 6, 7, 8, 9])
+  })
+
   test('that cannot be removed for a while are removed later', async () => {
     await world.commit(insert(...rows(0, 10)))
     await world.node.flush(tableId, context)

@@ -4,7 +4,7 @@ import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { unappliedSince } from '#nodes/streaming/needed-position.js'
-import type { StreamingState } from '#nodes/streaming/state.js'
+import { type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
 const nothing: ReadonlyMap<string, number> = new Map()
@@ -45,6 +45,7 @@ export async function writeDeletesDown(
 ): Promise<void> {
   if (entry.deletes.unsavedSince === Number.POSITIVE_INFINITY) return
   if (channel.dropped || !channel.view.sealed.includes(entry)) return
+  const { schema } = tableOf(state, channel.tableId)
   const since = unappliedSince(state, channel)
   const { count } = entry.deletes
   const manifest = await state.dataNode.writeDeletes(
@@ -55,6 +56,9 @@ export async function writeDeletesDown(
   // Dropped meanwhile: its segments are struck from the records, or will be; they must not come back.
   if (channel.dropped || !channel.view.sealed.includes(entry)) return
   await state.coordinator.switchSegments({ add: [manifest], remove: [], checkpoints: nothing })
+  if (channel.dropped) return
+  // Who brings the segment into memory again must not look for the deletes object of before: nothing names it any more, it goes.
+  await state.queryNode.load(manifest, schema)
   entry.manifest = manifest
   entry.deletes.unsavedSince = entry.deletes.count === count ? Number.POSITIVE_INFINITY : since
 }
