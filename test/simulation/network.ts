@@ -196,7 +196,16 @@ export class Network {
         work.then(
           (value) => {
             const travelling = this.#export(process, link, value)
-            answer(() => resolve(travelling))
+            let isDelivered = false
+            answer(() => {
+              isDelivered = true
+              resolve(travelling)
+            })
+            if (!isStaged(value)) return
+            // The stream that opened them has no other end.
+            this.#world.after(timeoutMs, 'give up', () => {
+              if (!isDelivered) giveUp(process, value)
+            })
           },
           (error: unknown) => answer(() => reject(error)),
         )
@@ -265,9 +274,17 @@ export class Network {
     return true
   }
 
-  /** Staged rows stay where they are: the caller gets something that calls them. */
+  /**
+   * Staged rows stay where they are: the caller gets something that calls them. They live as long as the stream by which they were
+   * opened (nodes/streaming/serve.ts), so no longer than the caller.
+   */
   #export(process: SimProcess, link: Link, value: unknown): unknown {
     if (!isStaged(value)) return copy(value)
+    const end = (): void => {
+      this.#world.after(this.#delay(), 'give up', () => giveUp(process, value))
+    }
+    if (link.caller.alive) link.caller.onDeath(end)
+    else end()
     let rowCount = value.rowCount
     const call = (method: string, given: readonly unknown[]): Promise<unknown> =>
       this.#exchange(link, method, given, false, async (_, values) => {
@@ -286,7 +303,10 @@ export class Network {
         return rowCount
       },
       append: (batch: unknown) => call('append', [batch]),
-      abort: () => call('abort', []),
+      async abort() {
+        end()
+        await call('abort', [])
+      },
     }
     this.#handles.set(stub, { process, object: value })
     return stub
@@ -323,10 +343,15 @@ interface Staged {
   readonly tableId: number
   readonly shard: number
   readonly rowCount: number
+  abort(): Promise<void>
 }
 
 function isStaged(value: unknown): value is Staged {
   return typeof value === 'object' && value !== null && 'append' in value && 'abort' in value
+}
+
+function giveUp(process: SimProcess, value: Staged): void {
+  if (process.alive) value.abort().catch(() => {})
 }
 
 function isContext(value: unknown): value is Context {

@@ -145,7 +145,7 @@ export async function copyIn(session: Session): Promise<void> {
   }
   const of = [...byShard.values()].flat()
   const ending = await session.commit('copy', { staged: { rows: staged, of }, readAt })
-  if (ending.kind === 'aborted') for (const stage of staged) await stage.abort().catch(() => {})
+  if (ending.kind !== 'committed') for (const stage of staged) await stage.abort().catch(() => {})
 }
 
 export async function note(session: Session): Promise<void> {

@@ -50,9 +50,8 @@ export async function attach(
         untilPosition: Number.POSITIVE_INFINITY,
       })
     }
-    const readable = readableSince(channel, readableFrom)
     const checkpoint = Math.min(neededPosition(channel), unappliedSince(state, channel))
-    const checkpoints = new Map(readable.checkpoints)
+    const checkpoints = new Map(readableSince(channel, readableFrom))
     checkpoints.set(rowIdCheckpoint(channel.name), channel.nextRowId)
     if (checkpoint > channel.checkpoint) {
       checkpoints.set(channelCheckpoint(channel.name), checkpoint)
@@ -61,7 +60,6 @@ export async function attach(
     await recordSegments(state, { add: segments, remove: [], checkpoints }, context)
     // The log does not have these rows.
     await state.coordinator.secure()
-    readable.apply()
     channel.savedRowId = channel.nextRowId
     const { growing, sealed } = channel.view
     const next = [...sealed, ...entries].sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)

@@ -68,9 +68,8 @@ export async function strikeTruncated(
     if (gone.length === 0 || channel.dropped) return []
     const remove = gone.map(({ segmentId }) => segmentId)
     const from = Math.max(...gone.map(({ until }) => until)) as Timestamp
-    const readable = readableSince(channel, from)
-    await state.coordinator.switchSegments({ add: [], remove, checkpoints: readable.checkpoints })
-    readable.apply()
+    const checkpoints = readableSince(channel, from)
+    await state.coordinator.switchSegments({ add: [], remove, checkpoints })
     const { growing, sealed } = channel.view
     channel.switchView(
       growing,

@@ -186,14 +186,13 @@ async function replace(
 ): Promise<boolean> {
   if (!isReplaceable(channel, inputs)) return false
   if (manifest !== undefined) await state.queryNode.load(manifest, schema)
-  const readable = readableSince(channel, newestDelete(inputs, dropped))
   let isRecorded = false
   try {
     if (!isReplaceable(channel, inputs)) return false
     const change = {
       add: manifest === undefined ? [] : [manifest],
       remove: inputs.map(({ segmentId }) => segmentId),
-      checkpoints: readable.checkpoints,
+      checkpoints: readableSince(channel, newestDelete(inputs, dropped)),
     }
     await recordSegments(state, change, context)
     isRecorded = true
@@ -208,7 +207,6 @@ async function replace(
   const next = entry === undefined ? others : [...others, entry]
   next.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)
   const gone = inputs.map((input) => input.manifest)
-  readable.apply()
   channel.switchView(growing, next, releaseSegments(state, gone))
   return true
 }

@@ -74,15 +74,13 @@ async function flushSegment(
   const since = unappliedSince(state, channel)
   const { rows, readableFrom } = sealRows(segment, horizonOf(state))
   const deletedCount = segment.deletedCount
-  const readable = readableSince(channel, readableFrom)
   if (rows.rowIds.length === 0) {
     await state.switching.run(async () => {
       if (channel.dropped) return
-      const { checkpoints } = readable
+      const checkpoints = readableSince(channel, readableFrom)
       if (checkpoints.size > 0) {
         await state.coordinator.switchSegments({ add: [], remove: [], checkpoints })
       }
-      readable.apply()
       dropGrowing(channel, segment)
     })
     return
@@ -98,7 +96,7 @@ async function flushSegment(
       add: [manifest],
       remove: [],
       checkpoints: new Map([
-        ...readable.checkpoints,
+        ...readableSince(channel, readableFrom),
         [channelCheckpoint(channel.name), checkpoint],
         [rowIdCheckpoint(channel.name), channel.nextRowId],
       ]),
@@ -110,7 +108,6 @@ async function flushSegment(
     }
     const entry = createEntry(manifest, rows)
     if (segment.deletedCount !== deletedCount) passDeletes(state, segment, rows, entry, since)
-    readable.apply()
     handOver(channel, segment, entry)
     channel.checkpoint = checkpoint
   })

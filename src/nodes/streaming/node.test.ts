@@ -227,6 +227,30 @@ describe('staged rows', () => {
     await world.commit(insert(doc(2, 'free')))
   })
 
+  test('whose holder goes while they are being committed are given up when the commit fails, and kept when it does not', async () => {
+    for (const kind of ['refused', 'none'] as const) {
+      const staged = await world.node.stage(tableId, 0)
+      await staged.append(batchOf([doc(1)]))
+      let isUnderWay = false
+      world.walFaults = () => {
+        isUnderWay = true
+        return { ...noFault, kind, delayBeforeMs: 50 }
+      }
+      const committing = world.commit({}, { staged: [staged] }).then(
+        () => 'committed',
+        () => 'failed',
+      )
+      await expect.poll(() => isUnderWay, { interval: 1 }).toBe(true)
+      await staged.abort()
+      world.walFaults = () => noFault
+      expect(await committing).toBe(kind === 'none' ? 'committed' : 'failed')
+      expect(await world.ids()).toEqual(kind === 'none' ? [1] : [])
+      await world.node.flush(tableId, context)
+      const { segments } = await world.node.statistics(tableId)
+      expect(segments.map(({ stage }) => stage)).toEqual(kind === 'none' ? ['flushed'] : [])
+    }
+  })
+
   test('with a key that is there are refused on append', async () => {
     await world.commit(insert(doc(1)))
     const staged = await world.node.stage(tableId, 0)

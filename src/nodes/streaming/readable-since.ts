@@ -1,25 +1,22 @@
 /**
- * Moves the timestamp from which on a channel can be read: recorded together with what takes the rows away. Also where these
- * were deleted longer ago than the retention: that is by this node's clock; whoever reads has judged by another, and earlier.
+ * Moves the timestamp from which on a channel can be read, before it is recorded together with what takes the rows away. Also where
+ * these were deleted longer ago than the retention: that is by this node's clock; whoever reads has judged by another, and
+ * earlier. What is recorded never falls, so it is never less than what an earlier change, of which nobody knows whether it was
+ * recorded, has moved it to.
  */
-import type { Timestamp } from '#base/timestamp.js'
+import { type Timestamp, timestampZero } from '#base/timestamp.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { readableCheckpoint } from '#nodes/streaming/checkpoint-names.js'
 
-export interface ReadableSince {
-  /** To be recorded with the change. */
-  readonly checkpoints: ReadonlyMap<string, number>
-  /** Once it is recorded, in the step that switches the view. */
-  apply(): void
-}
+const nothing: ReadonlyMap<string, number> = new Map()
 
-export function readableSince(channel: Channel, from: Timestamp): ReadableSince {
-  const checkpoints = new Map<string, number>()
-  if (from > channel.readableFrom) checkpoints.set(readableCheckpoint(channel.name), from)
-  return {
-    checkpoints,
-    apply() {
-      if (from > channel.readableFrom) channel.readableFrom = from
-    },
-  }
+/**
+ * Inside state.switching.
+ * @param from when the last of the rows that go was deleted; 0: none goes
+ * @returns checkpoints to be recorded with the change
+ */
+export function readableSince(channel: Channel, from: Timestamp): ReadonlyMap<string, number> {
+  if (from === timestampZero) return nothing
+  if (from > channel.readableFrom) channel.readableFrom = from
+  return new Map([[readableCheckpoint(channel.name), channel.readableFrom]])
 }

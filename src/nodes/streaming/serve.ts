@@ -105,7 +105,7 @@ export function serveStreaming(node: StreamingNode): ServedContract {
   }
 }
 
-/** The commit that has them is still under way: it decides about the rows. */
+/** Nobody is there to hear why it cannot be. */
 async function giveUp(stage: StagedRows): Promise<void> {
   await stage.abort().catch(() => {})
 }

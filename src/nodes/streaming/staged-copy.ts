@@ -1,7 +1,7 @@
 /** Rows of a COPY under way: checked, staged and sent to the log as they come. */
 import { Mutex } from '#base/async/mutex.js'
 import { backgroundContext, type Context } from '#base/context.js'
-import { DatabaseError, invariant, SqlState } from '#base/errors.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
 import { encodeBatch } from '#engine/columnar/batch-codec.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import {
@@ -129,10 +129,12 @@ export class StagedCopy implements StagedRows {
   }
 
   async abort(): Promise<void> {
+    const { committing } = this.stage
+    // Whoever held them has gone while they were being committed: the commit decides, and if it fails they go.
+    if (committing?.kind === 'commit') await committing.settled
     if (this.#ended !== 'open') return
     // Prepared: the outcome decides about the rows, not whoever holds them.
     if (this.stage.committing?.kind === 'prepared') return
-    invariant('TXN-2', this.stage.committing === undefined, 'staged rows given up while committing')
     this.#ended = 'aborted'
     const state = this.#state
     dropStage(state, this.stage)
