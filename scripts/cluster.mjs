@@ -14,7 +14,8 @@
  * A NAME beyond those, `query-3` say, is one more node of the kind.
  *
  * What it was started with first holds until its data is removed. Data and logs lie in ELANUS_CLUSTER (build/cluster); ports are
- * RPC 7401 and up, PostgreSQL 5501 and 5502. Settings of `elanus start` after `--` go to every node, e.g. `start -- --log-level warn`.
+ * RPC 7401 and up, PostgreSQL 5501 and 5502; with ELANUS_CLUSTER_HTTP_PORT also /metrics from there on. Settings of `elanus start`
+ * after `--` go to every node, e.g. `start -- --log-level warn`.
  */
 import { spawn } from 'node:child_process'
 import {
@@ -41,6 +42,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const data = process.env.ELANUS_CLUSTER ?? join(root, 'build', 'cluster')
 const rpcPort = Number(process.env.ELANUS_CLUSTER_PORT ?? 7401)
 const pgPort = Number(process.env.ELANUS_CLUSTER_PG_PORT ?? 5501)
+/** Of /livez, /readyz and /metrics: this one and up, as the RPC ports; 0: none. */
+const httpPort = Number(process.env.ELANUS_CLUSTER_HTTP_PORT ?? 0)
 const readyMs = 90_000
 /** Of 100 ms each, until a node that does not stop is killed. */
 const stopAttempts = 600
@@ -120,7 +123,12 @@ function argumentsOf(node, stores, extra) {
   ]
   const own = ['--node', node.kind, '--rpc-port', node.rpcPort, '--data', join(data, node.name)]
   const port = node.pgPort === undefined ? [] : ['--port', node.pgPort]
-  return ['start', ...own, ...port, ...shared, ...extra].map(String)
+  const http = httpOf(node) === 0 ? [] : ['--http-port', httpOf(node)]
+  return ['start', ...own, ...port, ...http, ...shared, ...extra].map(String)
+}
+
+function httpOf(node) {
+  return httpPort === 0 ? 0 : httpPort + node.rpcPort - rpcPort
 }
 
 function pidOf({ name }) {
@@ -153,6 +161,7 @@ function startNode(node, stores, extra) {
   })
   child.unref()
   writeFileSync(join(data, `${node.name}.pid`), String(child.pid))
+  writeFileSync(join(data, `${node.name}.http`), String(httpOf(node)))
 }
 
 function isReady({ name }) {
