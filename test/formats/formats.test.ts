@@ -44,8 +44,9 @@ const readers: Readonly<Record<string, Reader>> = {
   'log-record-2': (folder) => readLogRecords(folder, values.laterLogRecords),
   'meta-1': readMeta,
   'meta-2': readMeta,
-  'segment-1': readSegment,
-  'segment-2': readSegment,
+  'segment-1': (folder) => readSegment(folder),
+  'segment-2': (folder) => readSegment(folder),
+  'segment-3': (folder) => readSegment(folder, { deletesUntil: values.deletesUntil }),
   'snapshot-1': (folder) => readSnapshot(folder, 'format 1, which has no checksum'),
   'snapshot-2': (folder) => readSnapshot(folder, 'format 2, CRC-32 right'),
   'table-schema-1': async (folder) => {
@@ -115,7 +116,8 @@ async function readMeta(folder: string): Promise<void> {
   await meta.close()
 }
 
-async function readSegment(folder: string): Promise<void> {
+/** @param since what the manifests have learnt between flush and index */
+async function readSegment(folder: string, since: Partial<SegmentManifest> = {}): Promise<void> {
   const objects = await openDirectoryObjects(folder)
   const identity = { ...values.schema, segmentId: values.segmentId }
   const manifests: SegmentManifest[] = []
@@ -128,7 +130,7 @@ async function readSegment(folder: string): Promise<void> {
   manifests.sort((a, b) => a.indexes.length - b.indexes.length)
   const [flushed, indexed] = manifests
   if (flushed === undefined || indexed === undefined) throw new Error('two manifests are stored')
-  expect(indexed).toEqual({ ...flushed, indexes: indexed.indexes })
+  expect(indexed).toEqual({ ...flushed, ...since, indexes: indexed.indexes })
   expect(indexed).toMatchObject({
     formatVersion: 1,
     ...{ segmentId: 9, tableId: 70_000, incarnation: 2, shard: 0 },

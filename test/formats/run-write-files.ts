@@ -35,7 +35,7 @@ const sets: Readonly<Record<string, (folder: string) => Promise<void>>> = {
   'log-record-2': (folder) => writeLogRecords(folder, values.laterLogRecords),
   'log-2': writeLog,
   'meta-2': writeMeta,
-  'segment-2': writeSegment,
+  'segment-3': writeSegment,
   'snapshot-2': (folder) => put(folder, 'small.snapshot', encodeBundle(values.bundle)),
   'table-schema-1': (folder) => put(folder, 'kept.json', encodeTable(values.schema)),
 }
@@ -129,7 +129,8 @@ async function writeSegment(folder: string): Promise<void> {
   const flushed = await node.flush(values.segmentId, schema, rows, backgroundContext)
   const graph = { metric: 'l2', m: 4, efConstruction: 10 } as const
   const index = { indexOid, name: 'kept_embedding_idx', attnum: vectorAttnum, ...graph }
-  await node.buildIndex(flushed, schema, index, () => {}, backgroundContext)
+  const known = { ...flushed, deletesUntil: values.deletesUntil }
+  await node.buildIndex(known, schema, index, () => {}, backgroundContext)
   await node.stop()
   await objects.close()
   await rm(temporaryDirectory, { recursive: true })

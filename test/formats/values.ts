@@ -111,6 +111,7 @@ export const deleted = Float64Array.of(
   2 ** 52 + 1,
   Number.POSITIVE_INFINITY,
 )
+export const deletesUntil = 2 ** 52 + 2
 
 export const logRecords = {
   rows: {

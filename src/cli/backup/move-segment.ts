@@ -28,9 +28,11 @@ export function moveSegment(
     copies.push({ object, to })
     return { ...object, name: to }
   }
-  const { data, deletes } = manifest
+  // Timestamps of another oracle, and no log here has deletes of these rows.
+  const { deletesUntil: _, ...rest } = manifest
+  const { data, deletes } = rest
   const next: SegmentManifest = {
-    ...manifest,
+    ...rest,
     ...identity,
     data: moved(data, dataName(identity, unique(), data.checksum)),
     ...(deletes === undefined

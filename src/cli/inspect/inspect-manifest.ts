@@ -41,7 +41,7 @@ export function describeManifest(
   manifest: SegmentManifest,
   types: ReadonlyMap<number, string> = new Map(),
 ): readonly string[] {
-  const { data, deletes, indexes, columns } = manifest
+  const { data, deletes, deletesUntil, indexes, columns } = manifest
   const object = ({ name, bytes, checksum }: ObjectReference) =>
     `${name}, ${count(bytes, 'byte')}, CRC-32 ${checksum}`
   return [
@@ -49,6 +49,9 @@ export function describeManifest(
       `shard ${manifest.shard}, format ${manifest.formatVersion}`,
     `${count(manifest.rowCount, 'row')}, row ids ${manifest.minRowId} to ${manifest.maxRowId}`,
     `inserted ${describeTimestamp(manifest.minTimestamp)} to ${describeTimestamp(manifest.maxTimestamp)}`,
+    ...(deletesUntil === undefined
+      ? []
+      : [`deletes up to ${describeTimestamp(deletesUntil)} are all here, or their rows are not`]),
     `data     ${object(data)}`,
     `deletes  ${deletes === undefined ? 'none' : object(deletes)}`,
     ...indexes.map(

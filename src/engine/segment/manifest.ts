@@ -15,6 +15,11 @@ export interface SegmentManifest {
   readonly data: ObjectReference
   /** Deletes known when the manifest was written: Arrow IPC of (_rowid, _deleted). */
   readonly deletes?: ObjectReference | undefined
+  /**
+   * Every delete of these rows that was committed at or before is in the deletes object, or its row was left out. So the log says
+   * nothing about them any more, even where it is kept for other rows. Absent in older manifests, and where there was no such log.
+   */
+  readonly deletesUntil?: number | undefined
   readonly indexes: readonly IndexReference[]
   readonly columns: readonly ColumnStatistics[]
 }

@@ -20,7 +20,10 @@ export function applyTruncate(channel: Channel, at: Timestamp, position: number)
   if (changed) channel.sealedGeneration += 1
 }
 
-/** @param rowIds ascending; those that are not here any more are passed over */
+/**
+ * @param rowIds ascending; those that are not here any more are passed over: in replay also rows that a sealed segment has left out,
+ * although they lie in its range (SEG-10)
+ */
 export function applyDeletes(
   state: StreamingState,
   channel: Channel,
@@ -37,7 +40,8 @@ export function applyDeletes(
       continue
     }
     const { entry } = location
-    if (entry.until !== timestampMax || !entry.deletes.add(rowId, at, position)) continue
+    if (entry.until !== timestampMax || at <= (entry.manifest.deletesUntil ?? 0)) continue
+    if (!entry.deletes.add(rowId, at, position)) continue
     const rows = sealed.get(entry)
     if (rows === undefined) sealed.set(entry, [rowId])
     else rows.push(rowId)

@@ -12,7 +12,12 @@ import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import { expire } from '#nodes/streaming/expire.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
-import { allChannels, horizonOf, type StreamingState, serviceTime } from '#nodes/streaming/state.js'
+import {
+  allChannels,
+  removableUntil,
+  type StreamingState,
+  serviceTime,
+} from '#nodes/streaming/state.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 const backoffMsMax = 30_000
@@ -148,7 +153,7 @@ async function improveChannel(
     schema,
     state.limits,
     'background',
-    horizonOf(state),
+    removableUntil(state),
   )
   if (group !== undefined) {
     await compactGroup(state, channel, group, context)

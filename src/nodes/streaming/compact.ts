@@ -1,14 +1,15 @@
 /**
  * Merges flushed segments of a channel into one, without rows deleted so long ago that no read sees them.
  *
- * 1. Write their deletes down, so that the inputs' objects say everything up to a log position.
+ * 1. Write their deletes down, so that the inputs' objects say everything up to a log position and a timestamp.
  * 2. The data node merges, and builds the indexes that the table has: searches never fall back to scanning.
  * 3. The query node loads it; the coordinator records it instead of the inputs.
  * 4. In one step: deletes that came since 1 are passed on, the view switches (SEG-2); inputs are released when unread.
  *
  * Failure: nothing that may fail lies between recording and switching, so that what is recorded is what the view has. Otherwise
  * the inputs would be merged again, beside the segment on record.
- * Crash: before the record nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log.
+ * Crash: before the record nothing happened; after it replay applies the deletes since 1 again, the inputs' positions held the log;
+ * of before 1 none, also of rows that were left out (SEG-10).
  */
 import type { Context } from '#base/context.js'
 import { type Timestamp, timestampMax, timestampZero } from '#base/timestamp.js'
@@ -24,7 +25,7 @@ import { isTruncated, unappliedSince } from '#nodes/streaming/needed-position.js
 import { readableSince } from '#nodes/streaming/readable-since.js'
 import { recordSegments } from '#nodes/streaming/record-segments.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
-import { horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { horizonOf, removableUntil, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
@@ -47,7 +48,7 @@ export async function compact(
     await state.building.run(async () => {
       const { schema } = tableOf(state, tableId)
       const mode = scope === 'worthwhile' ? scope : 'all'
-      const horizon = scope === 'now' ? timestampMax : horizonOf(state)
+      const horizon = scope === 'now' ? state.commits.appliedTime : removableUntil(state)
       // What is merged for its number may have deleted rows beside it: looked at again.
       for (let pass = 0; pass < (mode === 'all' ? 1 : passesMax); pass += 1) {
         const groups = groupsToCompact(channel.view, schema, state.limits, mode, horizon)
@@ -113,11 +114,14 @@ export async function compactGroup(
 ): Promise<CompactionReport> {
   const { schema } = tableOf(state, channel.tableId)
   const since = unappliedSince(state, channel)
+  const deletesUntil = state.commits.appliedTime
   for (const entry of inputs) await saveDeletes(state, channel, entry, context)
-  const horizon = scope === 'now' ? timestampMax : horizonOf(state)
+  const horizon = scope === 'now' ? deletesUntil : removableUntil(state, deletesUntil)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
   const allDropped = inputs.every((entry, i) => isWhollyIn(entry.manifest, dropped[i]))
-  const manifest = allDropped ? undefined : await merge(state, schema, inputs, dropped, context)
+  const manifest = allDropped
+    ? undefined
+    : await merge(state, schema, inputs, dropped, deletesUntil, context)
   const isReplaced = await state.switching.run(() =>
     replace(state, channel, inputs, dropped, manifest, schema, since, context),
   )
@@ -143,8 +147,8 @@ function droppedRows(entry: SealedEntry, horizon: Timestamp): Float64Array {
 }
 
 /**
- * Whether these deletes are of all rows of a segment. Their number says so only where no row id is missing in its range:
- * replay brings back deletes of rows that an earlier merge has left out.
+ * Whether these deletes are of all rows of a segment. Their number says so only where no row id is missing in its range: deletes of
+ * rows that are not in it may be among those of segments whose manifests have no deletesUntil.
  */
 function isWhollyIn(
   { rowCount, minRowId, maxRowId }: SegmentManifest,
@@ -159,6 +163,7 @@ async function merge(
   schema: TableSchema,
   inputs: readonly SealedEntry[],
   dropped: readonly Float64Array[],
+  deletesUntil: Timestamp,
   context: Context,
 ): Promise<SegmentManifest | undefined> {
   await state.segmentIds.ensure(1)
@@ -168,6 +173,7 @@ async function merge(
   }))
   let manifest = await state.dataNode.compact(state.segmentIds.take(), schema, parts, context)
   if (manifest.rowCount === 0) return undefined
+  manifest = { ...manifest, deletesUntil }
   for (const index of schema.vectorIndexes) {
     manifest = await state.dataNode.buildIndex(manifest, schema, index, () => {}, context)
   }

@@ -1,7 +1,7 @@
 /**
  * Seals a growing segment: its rows go to object storage, the view hands over.
  *
- * 1. Take its committed rows and their deletes as they are now, and the log position up to which that is everything.
+ * 1. Take its committed rows and their deletes as they are now, and log position and timestamp up to which that is everything.
  * 2. The data node writes objects and manifest. Meanwhile the growing segment is read, and still takes deletes. The graphs that
  *    it has over its rows become the indexes of the sealed one, so searches never fall back to scanning; where they cannot
  *    (rows fall away, so others' places change) the indexes are built now, before the hand-over.
@@ -11,7 +11,7 @@
  *    reader has left.
  *
  * Crash: before 3 nothing happened, objects without a record are garbage; after 3 replay skips the rows that the segment
- * covers and applies the deletes that came since 1 again. Retry: same segment id, the later record stands.
+ * covers and applies the deletes that came since 1 again, none of before (SEG-10). Retry: same segment id, the later record stands.
  */
 import { type Context, checkCancelled } from '#base/context.js'
 import { invariant } from '#base/errors.js'
@@ -26,7 +26,12 @@ import { releaseSegment } from '#nodes/streaming/collect.js'
 import { neededPosition, unappliedSince } from '#nodes/streaming/needed-position.js'
 import { readableSince } from '#nodes/streaming/readable-since.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
-import { checkUsable, horizonOf, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import {
+  checkUsable,
+  removableUntil,
+  type StreamingState,
+  tableOf,
+} from '#nodes/streaming/state.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 
 /** Closes what grows in the channel, so that it can be flushed. */
@@ -72,7 +77,8 @@ async function flushSegment(
   context: Context,
 ): Promise<void> {
   const since = unappliedSince(state, channel)
-  const { rows, readableFrom } = sealRows(segment, horizonOf(state))
+  const deletesUntil = state.commits.appliedTime
+  const { rows, readableFrom } = sealRows(segment, removableUntil(state, deletesUntil))
   const deletedCount = segment.deletedCount
   if (rows.rowIds.length === 0) {
     await state.switching.run(async () => {
@@ -85,7 +91,10 @@ async function flushSegment(
     })
     return
   }
-  const manifest = await writeSegment(state, channel, segment, rows, context)
+  const manifest = {
+    ...(await writeSegment(state, channel, segment, rows, context)),
+    deletesUntil,
+  }
   await state.switching.run(async () => {
     if (channel.dropped) return
     const checkpoint = Math.max(

@@ -61,14 +61,15 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
   replay.end()
   state.log.noteReplayed(replay.bytes)
   // Above everything that is stored, deletes in objects included (TS-1): all of it is readable from the start.
-  const now = await state.coordinator.timestamp(state.ownership.startsAbove)
+  const above = Math.max(state.ownership.startsAbove, newest) as Timestamp
+  const now = await state.coordinator.timestamp(above)
   invariant('TS-1', now > newest && now > replay.maxTimestamp, 'timestamps fell')
   state.commits.startAt(now)
   // Who refers to rows is known from now on.
   if (state.tables.size > 0) state.references.forgetBefore(now)
 }
 
-/** @returns newest commit timestamp in a segment */
+/** @returns newest commit timestamp that a segment has or knows of */
 async function recoverSegments(state: StreamingState): Promise<Timestamp> {
   const manifests = await state.coordinator.segments()
   await strikeOrphans(state, manifests)
@@ -94,7 +95,7 @@ async function recoverSegments(state: StreamingState): Promise<Timestamp> {
     if (others === undefined) entries.set(channel, [entry])
     else others.push(entry)
     channel.nextRowId = Math.max(channel.nextRowId, manifest.maxRowId + 1)
-    newest = Math.max(newest, manifest.maxTimestamp)
+    newest = Math.max(newest, manifest.maxTimestamp, manifest.deletesUntil ?? timestampZero)
   }
   for (const [channel, sealed] of entries) {
     sealed.sort((a, b) => a.manifest.minRowId - b.manifest.minRowId)

@@ -166,3 +166,15 @@ export function horizonOf(state: StreamingState): Timestamp {
   const unixMs = state.runtime.nowMs() - state.limits.retentionMs
   return Math.max(timestampFrom(unixMs, 0), timestampZero) as Timestamp
 }
+
+/**
+ * Rows deleted at or before may be left out of segments: the segment knows that their deletes are done
+ * (SegmentManifest.deletesUntil), whatever of the log is replayed.
+ * @param deletesUntil all commits at or before are applied
+ */
+export function removableUntil(
+  state: StreamingState,
+  deletesUntil: Timestamp = state.commits.appliedTime,
+): Timestamp {
+  return Math.min(horizonOf(state), deletesUntil) as Timestamp
+}

@@ -49,7 +49,7 @@ export async function writeDeletesDown(
   const since = unappliedSince(state, channel)
   const { count } = entry.deletes
   const manifest = await state.dataNode.writeDeletes(
-    entry.manifest,
+    { ...entry.manifest, deletesUntil: state.commits.appliedTime },
     entry.deletes.sorted(),
     context,
   )
