@@ -505,6 +505,25 @@ describe('failures of the log', () => {
     expect(world.node.recoveredDdl).toEqual([])
   })
 
+  test('a table that is dropped while deletes of its segment are written down stays dropped', async () => {
+    await world.commit(insert(doc(1), doc(2)))
+    await world.node.flush(tableId, context)
+    await world.commit({ deletes: await world.rowIdsOf(1) })
+    let dropped: Promise<void> | undefined
+    // The deletes object is on its way to the store; the drop is over before it is there.
+    world.objectFaults = (operation, name) => {
+      if (operation !== 'objects.put' || !name.includes('/deletes-')) return noFault
+      dropped = world.node.dropTable(tableId)
+      return { ...noFault, delayBeforeMs: 50 }
+    }
+    await world.node.flush(undefined, context)
+    world.objectFaults = () => noFault
+    expect(dropped).toBeDefined()
+    await dropped
+    // A manifest that came back would name objects that are collected (OBJ-1).
+    expect(await world.coordinator.segments()).toEqual([])
+  })
+
   test('a dropped table is forgotten', async () => {
     await world.commit(insert(doc(1)))
     await world.node.flush(tableId, context)
