@@ -104,7 +104,9 @@ test.each([
   ],
   [
     'segment-3/tables/70000/2/segments/9/manifest-7db05de1.json',
-    ['deletes up to 2054-11-03T19:53:47.776Z+2 (4503599627370498) are all here, or their rows are not'],
+    [
+      'deletes up to 2054-11-03T19:53:47.776Z+2 (4503599627370498) are all here, or their rows are not',
+    ],
   ],
   ['snapshot-2/small.snapshot', ['format 2, CRC-32 right', '4 files and folders']],
   ['snapshot-1/small.snapshot', ['format 1, which has no checksum']],
