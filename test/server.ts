@@ -24,6 +24,8 @@ export interface ServerOptions {
   /** Further arguments of `elanus start`. */
   readonly args?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** Also with ELANUS_TEST_SERVER: a process beside the servers that run. */
+  readonly own?: boolean
   /** Another build than this tree's, to compare with. */
   readonly dist?: string
 }
@@ -49,7 +51,7 @@ export interface TestServer {
 
 /** @throws Error with the output of the process when it ends, or is silent for a minute, before it is ready */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  if (sharedServers.length > 0) return await takeSharedServer(options)
+  if (sharedServers.length > 0 && options.own !== true) return await takeSharedServer(options)
   const main = join(options.dist ?? defaultDist, 'cli/main.js')
   if (!existsSync(main)) throw new Error('there is no dist/: run `npm run build` first')
   const temporary =
