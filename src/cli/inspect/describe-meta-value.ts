@@ -84,7 +84,7 @@ export function describeMetaValue(key: string, value: Buffer): readonly string[]
 }
 
 /** SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>: nobody need see the keys. */
-function describePassword(value: Buffer): string {
+export function describePassword(value: Buffer): string {
   const [method = '', iterations = ''] = value.toString().split(/[$:]/)
   return `password verifier, ${shorten(method, 40)}, ${shorten(iterations, 20)} iterations`
 }

@@ -95,18 +95,20 @@ async function checkObjects(
   return types
 }
 
-async function checkObject(
+/** @returns its content when it is what the manifest says. @param absence 'may be gone': a later manifest has taken its place */
+export async function checkObject(
   path: string,
   { name, bytes, checksum }: ObjectReference,
   report: Report,
+  absence: 'may be gone' | 'must be there' = 'may be gone',
 ): Promise<Buffer | undefined> {
   const size = await stat(path).then(
     (found) => found.size,
     () => undefined,
   )
   if (size === undefined) {
-    // A later manifest may have taken its place.
-    report.line(`  ${name} is not there`)
+    if (absence === 'may be gone') report.line(`  ${name} is not there`)
+    else report.damage(`${name} is not there`)
     return undefined
   }
   const content = await readFile(path)

@@ -1,9 +1,13 @@
 /** The stored files (test/formats) in words; and with any bit of them turned over. */
-import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { Timestamp } from '#base/timestamp.js'
+import { putBackup } from '#cli/backup/backup-manifest.js'
+import type { SegmentManifest } from '#engine/segment/manifest.js'
+import { openDirectoryObjects } from '#storage/objects/directory/directory-objects.js'
 import { scratchDirectory } from '#storage/scratch.conformance.js'
 import { describeRuns, describeTimestamp } from './describe.js'
 import { describeRecord } from './describe-log-record.js'
@@ -11,6 +15,13 @@ import { inspectFile } from './inspect.js'
 import { kindOfFile } from './kind-of-file.js'
 import type { InspectOptions } from './options.js'
 import { xxh64 } from './xxh64.js'
+
+const snapshotFacts = {
+  objects: 'directory:///nowhere',
+  timestamp: 4096 as Timestamp,
+  tables: [],
+  sequences: [],
+}
 
 const root = fileURLToPath(new URL('../../../test/formats/fixtures', import.meta.url))
 const options: InspectOptions = { limit: 50, rows: 10, position: undefined, key: '' }
@@ -108,6 +119,32 @@ test.each([
       'deletes up to 2054-11-03T19:53:47.776Z+2 (4503599627370498) are all here, or their rows are not',
     ],
   ],
+  [
+    'backup-1/backup-20261121T000000.000Z-fbfd3a93.json',
+    [
+      'format 1, taken at 2026-11-21T00:00:00.000Z',
+      'everything up to 2026-03-10T13:28:20.000Z+0 (800000000000000)',
+      'postgres: CREATE TABLE t (a int PRIMARY KEY)',
+      'public.t (16400), incarnation 0, 2 shards: 0 rows in 0 segments',
+      'index t_e (16410)',
+      'shard 1 of table 16400: 0 segments, next row id 7',
+      'public.s: last value 9007199254740993',
+      'app: password verifier, SCRAM-SHA-256, 4096 iterations',
+      'not beside it',
+    ],
+  ],
+  [
+    'backup-1/meta-copy/000000000001/000000000000-base-b7dc1e38.json',
+    ['object 0 of term 1: all keys, saved at 2026-11-21T18:42:23.358Z', 'setting/gone  (1 byte)'],
+  ],
+  [
+    'backup-1/meta-copy/000000000001/000000000001-changes-ef9b74e2.json',
+    [
+      'object 1 of term 1: changes after object 0',
+      'counter/segment-ids  (2 bytes)\n    next number: 65',
+      'setting/gone  (deleted)',
+    ],
+  ],
   ['snapshot-2/small.snapshot', ['format 2, CRC-32 right', '4 files and folders']],
   ['snapshot-1/small.snapshot', ['format 1, which has no checksum']],
 ] as const)('%s in words', async (path, wanted) => {
@@ -149,7 +186,7 @@ test('one record of the log', async () => {
 })
 
 /** Sets whose files have checksums; a turned bit of the last frame of a log looks like a torn write. */
-const checked = ['log-2', 'segment-1', 'snapshot-2']
+const checked = ['backup-1', 'log-2', 'segment-1', 'snapshot-2']
 
 test('no bit can be turned over without being noticed', async () => {
   const scratch = await scratchDirectory()
@@ -236,6 +273,50 @@ test('a manifest says when an object is another than it names', async () => {
     /deletes-2318165a.arrow has 5 bytes and CRC-32 .* the manifest says 994/,
   )
   expect((await stat(folder)).isDirectory()).toBe(true)
+  await copy.remove()
+})
+
+test('a backup says which of its objects is missing or another than it names', async () => {
+  const scratch = await scratchDirectory()
+  const name = 'manifest-dcb16260.json'
+  const segments = 'tables/70000/2/segments/9'
+  const manifest = JSON.parse(
+    await readFile(join(root, 'segment-1', segments, name), 'utf8'),
+  ) as SegmentManifest
+  const place = join(scratch.path, 'objects', segments)
+  await cp(join(root, 'segment-1', segments), place, { recursive: true })
+  const store = await openDirectoryObjects(scratch.path)
+  const shard = { tableId: 70_000, shard: 0, nextRowId: 16, segments: [manifest] }
+  const facts = { ...snapshotFacts, ddl: [], shards: [shard], passwords: [] }
+  const backup = join(scratch.path, await putBackup(store, facts, new Date(0)))
+  await store.close()
+
+  const whole = await inspected(backup)
+  expect(whole.damages).toEqual([])
+  expect(whole.words).toContain('segment 9 of table 70000 (incarnation 2), shard 0')
+  expect(whole.words).toContain('3 objects, 37,804 bytes: all are there, all checksums are right')
+  await writeFile(join(place, 'deletes-2318165a.arrow'), 'other')
+  await rm(join(place, 'index-70002-16386031.hnsw'))
+  const { damages } = await inspected(backup)
+  expect(damages).toEqual([
+    expect.stringMatching(/deletes-2318165a.arrow has 5 bytes and CRC-32 .* the manifest says 994/),
+    expect.stringMatching(/index-70002-16386031.hnsw is not there/),
+  ])
+  await scratch.remove()
+})
+
+test('an object of the copy of a meta store says when its name is another’s', async () => {
+  const copy = await copyOf('backup-1')
+  const folder = join(copy.path, 'meta-copy/000000000001')
+  const other = join(folder, '000000000002-changes-ef9b74e2.json')
+  await cp(join(folder, '000000000001-changes-ef9b74e2.json'), other)
+  const { damages } = await inspected(other)
+  expect(damages).toEqual(['000000000001-changes-ef9b74e2.json is its name by its content'])
+  const one = await inspected(join(folder, '000000000001-changes-ef9b74e2.json'), {
+    key: 'setting/kept',
+  })
+  expect(one.words).toContain('0x00ff')
+  expect(one.words).not.toContain('setting/gone')
   await copy.remove()
 })
 

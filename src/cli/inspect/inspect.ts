@@ -6,11 +6,13 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describeFlags, type Flag, flagNumber, flagText, readArguments } from '#cli/arguments.js'
+import { inspectBackup } from '#cli/inspect/inspect-backup.js'
 import { inspectChannelState, inspectLock } from '#cli/inspect/inspect-channel-state.js'
 import { inspectHnsw } from '#cli/inspect/inspect-hnsw.js'
 import { inspectLog } from '#cli/inspect/inspect-log.js'
 import { inspectManifest } from '#cli/inspect/inspect-manifest.js'
 import { inspectMeta } from '#cli/inspect/inspect-meta.js'
+import { inspectMetaCopy } from '#cli/inspect/inspect-meta-copy.js'
 import { inspectSegment } from '#cli/inspect/inspect-segment.js'
 import { inspectSnapshot } from '#cli/inspect/inspect-snapshot.js'
 import { type FileKind, kindOfFile } from '#cli/inspect/kind-of-file.js'
@@ -24,9 +26,9 @@ const flags: Readonly<Record<string, Flag>> = {
     placeholder: 'N',
     meaning: 'rows to print of a segment (10), or of each batch in a log (0)',
   },
-  limit: { placeholder: 'N', meaning: 'frames, keys or folders to print at most (50)' },
+  limit: { placeholder: 'N', meaning: 'frames, keys, or parts of a backup to print at most (50)' },
   position: { placeholder: 'P', meaning: 'log: only the record at this position' },
-  key: { placeholder: 'PREFIX', meaning: 'meta store: only keys that begin so' },
+  key: { placeholder: 'PREFIX', meaning: 'meta store and its copy: only keys that begin so' },
   verify: { placeholder: undefined, meaning: 'folder: read every file, say only what is damaged' },
   help: { placeholder: undefined, meaning: 'this page' },
 }
@@ -34,7 +36,8 @@ const flags: Readonly<Record<string, Flag>> = {
 const help = `elanus inspect PATH
 
 PATH is a data directory, its meta store, or one of its files: log (*.log, state), segment or deletes (*.arrow),
-index (*.hnsw), manifest (*.json), or a snapshot of the embedded PostgreSQL (build/snapshot). Checksums are verified.
+index (*.hnsw), manifest (*.json), copy of the meta store (meta-copy/), or a snapshot of the embedded PostgreSQL
+(build/snapshot); or a folder of backups, or one of them (backup-*.json). Checksums are verified.
 
 ${describeFlags(flags)}`
 
@@ -103,6 +106,10 @@ function inspectKind(
       return inspectHnsw(path, report)
     case 'manifest':
       return inspectManifest(path, report)
+    case 'backup':
+      return inspectBackup(path, options, report)
+    case 'copy of the meta store':
+      return inspectMetaCopy(path, options, report)
     case 'meta store':
       return inspectMeta(path, options, report)
     case 'snapshot':

@@ -7,6 +7,8 @@ export type FileKind =
   | 'Arrow file'
   | 'HNSW index'
   | 'manifest'
+  | 'backup'
+  | 'copy of the meta store'
   | 'meta store'
   | 'snapshot'
   | 'lock file'
@@ -35,6 +37,8 @@ export async function kindOfFile(path: string): Promise<FileKind> {
   if (name.endsWith('.arrow')) return 'Arrow file'
   if (name.endsWith('.hnsw')) return 'HNSW index'
   if (name.endsWith('.snapshot')) return 'snapshot'
+  if (/^backup-.*-[0-9a-f]{8}\.json$/.test(name)) return 'backup'
+  if (/^[0-9]{12}-(base|changes)-[0-9a-f]{8}\.json$/.test(name)) return 'copy of the meta store'
   if (name.endsWith('.json')) return 'manifest'
   return 'file'
 }
