@@ -6,6 +6,7 @@
  *   node scripts/cluster.mjs stop [NAME …]     nodes in order; without names the services, too
  *   node scripts/cluster.mjs kill NAME …       kill -9
  *   node scripts/cluster.mjs rolling-restart [NAME …]   each node is stopped and started again under searches and writes
+ *   node scripts/cluster.mjs test [SUITE …]    the suites of the standalone server against each proxy (scripts/cluster-suites.mjs)
  *   node scripts/cluster.mjs status
  *
  *   start --log objects          the log lies over object storage: no Kafka
@@ -30,6 +31,7 @@ import {
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { runSuites } from './cluster-suites.mjs'
 import { rollingRestart } from './rolling-restart.mjs'
 import {
   addresses,
@@ -224,6 +226,13 @@ async function main(args) {
   const end = tokens.find(({ kind }) => kind === 'option-terminator')
   const extra = end === undefined ? [] : args.slice(end.index + 1)
   const [verb = 'status', ...names] = positionals.slice(0, positionals.length - extra.length)
+  if (verb === 'test') {
+    await start(nodes, values, extra)
+    return await runSuites(
+      nodes.filter(({ kind }) => kind === 'proxy'),
+      names,
+    )
+  }
   const wanted = names.map(nodeOf)
   if (verb === 'start') await start(wanted.length > 0 ? wanted : nodes, values, extra)
   else if (verb === 'stop') {
@@ -245,7 +254,7 @@ async function main(args) {
       { rounds: 1, writers: 2, searchers: 2 },
     )
   } else if (verb === 'status') status()
-  else throw new Error(`start, stop, kill, rolling-restart or status, not ${verb}`)
+  else throw new Error(`start, stop, kill, rolling-restart, test or status, not ${verb}`)
 }
 
 main(process.argv.slice(2)).catch((error) => {

@@ -1,21 +1,36 @@
-/** A vitest reporter that writes counts, and the reasons of skipped tests, as JSON to the file named in ELANUS_TEST_COUNTS. */
+/**
+ * A vitest reporter that writes counts, and the reasons of skipped tests, as JSON to the file named in ELANUS_TEST_COUNTS: of all
+ * together, and of each file.
+ */
 import { writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
 
 export default class CountReporter {
   onTestRunEnd(modules, unhandledErrors) {
-    const counts = { passed: 0, failed: unhandledErrors.length, skipped: 0, skips: [] }
-    for (const module of modules) {
-      // A file that cannot even be loaded has no tests: it counts as one failure.
-      if (module.errors().length > 0) counts.failed += 1
-      for (const test of module.children.allTests()) {
-        const result = test.result()
-        counts[result.state === 'passed' || result.state === 'failed' ? result.state : 'skipped'] +=
-          1
-        if (result.state === 'skipped') {
-          counts.skips.push({ name: test.fullName, why: result.note ?? 'no reason given' })
-        }
-      }
+    const files = {}
+    for (const module of modules) files[relative('', module.moduleId)] = countsOf(module)
+    const sum = (name) => Object.values(files).reduce((total, found) => total + found[name], 0)
+    const counts = {
+      passed: sum('passed'),
+      failed: sum('failed') + unhandledErrors.length,
+      skipped: sum('skipped'),
+      skips: Object.values(files).flatMap(({ skips }) => skips),
+      files,
     }
     writeFileSync(process.env.ELANUS_TEST_COUNTS, JSON.stringify(counts))
   }
+}
+
+function countsOf(module) {
+  // A file that cannot even be loaded has no tests: it counts as one failure.
+  const failed = module.errors().length > 0 ? 1 : 0
+  const found = { passed: 0, failed, skipped: 0, skips: [] }
+  for (const test of module.children.allTests()) {
+    const { state, note } = test.result()
+    found[state === 'passed' || state === 'failed' ? state : 'skipped'] += 1
+    if (state === 'skipped') {
+      found.skips.push({ name: test.fullName, why: note ?? 'no reason given' })
+    }
+  }
+  return found
 }

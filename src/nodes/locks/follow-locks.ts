@@ -38,7 +38,9 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
   const { services, runtime, onError } = options
   const patienceMs = options.patienceMs ?? patienceMsDefault
   const stopping = new AbortController()
-  const holding = { transaction: new Set<number>(), session: new Set<number>() }
+  const inTransactions = new Set<number>()
+  /** Sessions that hold something for themselves, and under which lease; undefined: they ask for the first. */
+  const ofSessions = new Map<number, string | undefined>()
   let proxyName: string | undefined
   let lease: LockLease | undefined
   let next = 0
@@ -77,12 +79,24 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
       if (told.holdsBefore > lease.holdsBefore) lease = told
       return
     }
-    const isFirst = lease === undefined
     lease = told
-    if (isFirst) return
-    const lost = [...holding.session]
-    holding.session.clear()
-    if (lost.length > 0) options.onSessionsLost(lost)
+    // The lease of a proxy that holds nothing ends: whoever asks then for its first lock has lost none.
+    const lost = [...ofSessions].filter(([, held]) => held !== undefined && held !== told.id)
+    loseSessions(lost.map(([session]) => session))
+  }
+
+  function loseSessions(sessions: readonly number[]): void {
+    for (const session of sessions) ofSessions.delete(session)
+    if (sessions.length > 0) options.onSessionsLost(sessions)
+  }
+
+  function noteOfSession(session: number, { outcome, lease: under }: LockAnswer): void {
+    if (under === undefined || !ofSessions.has(session)) return
+    const held = ofSessions.get(session)
+    if (outcome !== 'held') {
+      if (held === undefined) ofSessions.delete(session)
+    } else if (under.id !== lease?.id) loseSessions([session])
+    else ofSessions.set(session, under.id)
   }
 
   async function answered(
@@ -92,9 +106,12 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
   ): Promise<LockAnswer> {
     proxyName = request.proxy
     const before = lease?.id
-    holding[request.scope].add(request.session)
+    const { scope, session } = request
+    if (scope === 'transaction') inTransactions.add(session)
+    else if (!ofSessions.has(session)) ofSessions.set(session, undefined)
     const answer = await ask(context, patienceMs, work)
     note(answer.lease, before)
+    if (scope === 'session') noteOfSession(session, answer)
     return answer
   }
 
@@ -104,7 +121,7 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
       await runtime.sleep(renewMs, signal).catch(() => {})
       if (signal.aborted) return
       await tellReleased().catch(onError)
-      const isHolding = holding.transaction.size > 0 || holding.session.size > 0
+      const isHolding = inTransactions.size > 0 || ofSessions.size > 0
       if (!isHolding || proxyName === undefined) continue
       const name = proxyName
       try {
@@ -132,8 +149,8 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
 
   function forget({ session, scope }: ReleaseRequest): void {
     if (scope.kind === 'everything' || (scope.kind === 'transaction' && scope.fromMark === 0))
-      holding.transaction.delete(session)
-    if (scope.kind === 'everything' || scope.kind === 'session') holding.session.delete(session)
+      inTransactions.delete(session)
+    if (scope.kind === 'everything' || scope.kind === 'session') ofSessions.delete(session)
   }
 
   return {

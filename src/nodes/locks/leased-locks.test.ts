@@ -126,6 +126,26 @@ test('a lease is kept while something is held', async () => {
   await cluster.stop()
 }, 15_000)
 
+test('a session that asks when the lease of an idle proxy has ended has lost nothing', async () => {
+  const cluster = new Cluster()
+  const proxy = cluster.proxy()
+  const before = new TestSession(proxy, 'p', 1)
+  await before.attempt({ names: ['a'], scope: 'session' })
+  const first = await lease(proxy)
+  await before.close()
+  await runtime.sleep(4500)
+  const after = new TestSession(proxy, 'p', 2)
+  expect((await after.attempt({ names: ['a'], scope: 'session' })).outcome).toBe('held')
+  expect((await lease(proxy)).id).not.toBe(first.id)
+  expect(cluster.lost).toEqual([])
+  // It holds it, and is told when it does no more.
+  cluster.leader.kill()
+  const other = new TestSession(proxy, 'p', 3)
+  await other.wait({ names: ['b'] })
+  expect(cluster.lost).toEqual([2])
+  await cluster.stop()
+}, 20_000)
+
 test('a new leader gives locks after everything that the one before promised', async () => {
   const cluster = new Cluster()
   const proxy = cluster.proxy()
