@@ -101,14 +101,14 @@ export function notSupported(what: string, hint?: string): DatabaseError {
 /** A store failed. 'indeterminate': the write may have happened, the caller must find out. */
 export class StoreError extends Error {
   readonly outcome: 'determinate' | 'indeterminate'
-  /** 'full': it has no room for more. */
-  readonly reason: 'full' | undefined
+  /** 'full': it has no room for more. 'unreachable': who keeps it does not answer. */
+  readonly reason: 'full' | 'unreachable' | undefined
 
   constructor(
     outcome: 'determinate' | 'indeterminate',
     message: string,
     cause?: unknown,
-    reason?: 'full',
+    reason?: 'full' | 'unreachable',
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = 'StoreError'
@@ -117,8 +117,9 @@ export class StoreError extends Error {
   }
 }
 
-/** A store's failure as the client sees it: 53100 when it is full, else 58030. */
+/** A store's failure as the client sees it: 53100 when it is full, 08006 when nobody answers for it, else 58030. */
 export function shownStoreError(error: StoreError): DatabaseError {
+  if (error.reason === 'unreachable') return shownUnreachable(error)
   if (error.reason !== 'full') {
     return new DatabaseError(SqlState.ioError, error.message, {
       hint: 'A store that the server stands on refuses or does not answer: see its log. Try again when it does.',
@@ -165,4 +166,13 @@ export function invariant(
 /** For `satisfies never` at the end of a switch over a union. */
 export function unreachable(value: never): never {
   throw new InvariantError('unreachable', `unexpected case ${JSON.stringify(value)}`)
+}
+
+/** Of a node that gave no answer. */
+export function shownUnreachable(error: StoreError | UnreachableError): DatabaseError {
+  const hint =
+    error.outcome === 'determinate'
+      ? 'Another node takes over within seconds, unless none is left: try again.'
+      : 'Another node takes over within seconds, unless none is left. What was changed may be there: look before you try again.'
+  return new DatabaseError(SqlState.connectionFailure, error.message, { hint, cause: error })
 }

@@ -23,6 +23,7 @@ test(`native plans answer as PostgreSQL alone does (seed ${seed})`, async () => 
     statementCount: 3000,
     perDataset: 150,
     deadline: Date.now() + 30_000,
+    statementCountMin: 300,
   })
   session.close()
   expect(report.differences.map(describe).join('\n\n')).toBe('')

@@ -14,8 +14,9 @@ export interface DifferentialOptions {
   readonly statementCount: number
   /** Statements per generated pair of tables. */
   readonly perDataset: number
-  /** No new tables are begun after it. */
+  /** No new tables are begun after it, when that many statements are done. */
   readonly deadline?: number
+  readonly statementCountMin?: number
   /** A PostgreSQL of its own with the same tables. */
   readonly peer?: Session | undefined
   readonly onProgress?: (line: string) => void
@@ -51,7 +52,8 @@ export async function runDifferential(
     counts.statements < options.statementCount;
     datasetSeed += 1
   ) {
-    if (options.deadline !== undefined && Date.now() > options.deadline) break
+    const isLate = options.deadline !== undefined && Date.now() > options.deadline
+    if (isLate && counts.statements > (options.statementCountMin ?? 0)) break
     const dataset = makeDataset(datasetSeed, options.peer !== undefined)
     for (const step of dataset.steps) await both(step)
     const arb = statementArb(dataset)

@@ -132,7 +132,11 @@ test('a store that is full, one that fails and a node that does not answer are n
   expect(shown(full)).toMatchObject({ sqlState: '53100', message: 'could not write: full' })
   expect(shown(full).fields.hint).toMatch(/space/)
   expect(shown(new StoreError('indeterminate', 'gone')).sqlState).toBe('58030')
-  expect(shown(new UnreachableError('determinate', 'no answer')).sqlState).toBe('08006')
+  const nobody = new StoreError('indeterminate', 'no coordinator', undefined, 'unreachable')
+  expect(shown(nobody)).toMatchObject({ sqlState: '08006', message: 'no coordinator' })
+  expect(shown(nobody).fields.hint).toMatch(/look before/)
+  const away = shown(new UnreachableError('determinate', 'no answer'))
+  expect([away.sqlState, away.fields.hint]).toEqual(['08006', expect.stringMatching(/try again/)])
 })
 
 test('a message begun and not ended is dropped by abandon', () => {

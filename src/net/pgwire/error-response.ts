@@ -4,6 +4,7 @@ import {
   SqlState,
   StoreError,
   shownStoreError,
+  shownUnreachable,
   UnreachableError,
 } from '#base/errors.js'
 import { BackendType } from '#net/pgwire/backend.js'
@@ -87,9 +88,7 @@ export function errorForClient(
 ): DatabaseError {
   if (error instanceof DatabaseError) return error
   if (error instanceof StoreError) return shownStoreError(error)
-  if (error instanceof UnreachableError) {
-    return new DatabaseError(SqlState.connectionFailure, error.message, { cause: error })
-  }
+  if (error instanceof UnreachableError) return shownUnreachable(error)
   const id = makeId()
   log(id, error)
   return new DatabaseError(SqlState.internalError, `internal error (${id})`, { cause: error })

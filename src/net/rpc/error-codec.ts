@@ -21,7 +21,7 @@ type Thrown =
       readonly kind: 'store'
       readonly outcome: Outcome
       readonly message: string
-      readonly reason?: 'full'
+      readonly reason?: 'full' | 'unreachable'
     }
   | { readonly kind: 'unreachable'; readonly outcome: Outcome; readonly message: string }
   | { readonly kind: 'invariant'; readonly name: string; readonly message: string }

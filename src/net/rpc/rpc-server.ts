@@ -25,9 +25,9 @@ import {
 import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
 
 /** The methods that travel, each with its arguments; the context comes apart. */
-export type ServedContract = Readonly<
-  Record<string, (args: readonly unknown[], context: Context) => unknown>
->
+export type ServedContract = Readonly<Record<string, ServedMethod>>
+
+type ServedMethod = (args: readonly unknown[], context: Context) => unknown
 
 export interface RpcServerOptions {
   readonly host: string
@@ -37,7 +37,7 @@ export interface RpcServerOptions {
   readonly runtime: Runtime
   /** The object that a call means; undefined: this node has none of that name (now). */
   readonly find: (contract: string, object: string) => ServedContract | undefined
-  /** Told when a call has ended. */
+  /** Told when a call has ended; of what this node does not serve, contract and method are 'unknown'. */
   readonly onCall?: ((call: ServedCall) => void) | undefined
 }
 
@@ -80,7 +80,7 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
   })
   server.addService(nodeService, {
     call(call: Unary, done: sendUnaryData<RpcResponse>) {
-      told(options, call.request, answer(options, call))
+      told(options, call.request, (method) => answer(call, method))
         .then(
           (value) => ({ value: encodeValue(value) }),
           (error: unknown) => ({ error: encodeError(error) }),
@@ -91,7 +91,7 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
         )
     },
     stream(call: Stream) {
-      told(options, call.request, pour(options, call)).then(
+      told(options, call.request, (method) => pour(call, method)).then(
         () => call.end(),
         (error: unknown) => {
           call.write({ error: encodeError(error) })
@@ -129,16 +129,24 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
 }
 
 async function told<T>(
-  { onCall, runtime }: RpcServerOptions,
-  { contract, object, method, queryId }: RpcRequest,
-  work: Promise<T>,
+  options: RpcServerOptions,
+  request: RpcRequest,
+  work: (method: ServedMethod) => Promise<T>,
 ): Promise<T> {
-  if (onCall === undefined) return await work
+  const { onCall, runtime } = options
   const startedMs = runtime.monotonicMs()
-  const tell = (error: unknown): void =>
-    onCall({ contract, object, method, queryId, ms: runtime.monotonicMs() - startedMs, error })
+  // Anybody may make names up: they are not to become names of metrics.
+  let [contract, name] = ['unknown', 'unknown']
+  const tell = (error: unknown): void => {
+    const { object, queryId } = request
+    const ms = runtime.monotonicMs() - startedMs
+    onCall?.({ contract, object, method: name, queryId, ms, error })
+  }
   try {
-    const result = await work
+    const method = lookUp(options, request)
+    contract = request.contract
+    name = request.method
+    const result = await work(method)
     tell(undefined)
     return result
   } catch (error) {
@@ -147,13 +155,13 @@ async function told<T>(
   }
 }
 
-async function answer(options: RpcServerOptions, call: Unary): Promise<unknown> {
-  return await invoke(options, call.request, contextOf(call))
+async function answer(call: Unary, method: ServedMethod): Promise<unknown> {
+  return await invoke(method, call.request, contextOf(call))
 }
 
-async function pour(options: RpcServerOptions, call: Stream): Promise<void> {
+async function pour(call: Stream, method: ServedMethod): Promise<void> {
   const context = contextOf(call)
-  const parts = invoke(options, call.request, context) as AsyncGenerator<unknown, unknown>
+  const parts = invoke(method, call.request, context) as AsyncGenerator<unknown, unknown>
   try {
     for (;;) {
       const { value, done } = await parts.next()
@@ -169,7 +177,7 @@ async function pour(options: RpcServerOptions, call: Stream): Promise<void> {
   }
 }
 
-function invoke(options: RpcServerOptions, request: RpcRequest, context: Context): unknown {
+function lookUp(options: RpcServerOptions, request: RpcRequest): ServedMethod {
   const { contract, object, method } = request
   const served = options.find(contract, object)
   if (served === undefined) {
@@ -182,11 +190,15 @@ function invoke(options: RpcServerOptions, request: RpcRequest, context: Context
   if (found === undefined) {
     throw new DatabaseError(SqlState.protocolViolation, `${contract} has no method ${method}`)
   }
+  return found
+}
+
+function invoke(method: ServedMethod, request: RpcRequest, context: Context): unknown {
   const args = decodeValue(request.arguments ?? new Uint8Array())
   if (!Array.isArray(args)) {
     throw new DatabaseError(SqlState.protocolViolation, 'arguments are no array')
   }
-  return found(args, context)
+  return method(args, context)
 }
 
 function contextOf(call: Unary | Stream): Context {

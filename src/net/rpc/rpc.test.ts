@@ -135,6 +135,23 @@ test('the query id goes along; who serves and who calls are told of each call th
   await close()
 })
 
+test('names that are not served are told as one: they become names of metrics', async () => {
+  const told: ServedCall[] = []
+  const { client, close } = await serve({ name: async () => 1 }, (call) => told.push(call))
+  const made = [
+    { contract: 'made up', object: 'one', method: 'name' },
+    { contract: 'test', object: 'two', method: 'name' },
+    { contract: 'test', object: 'one', method: 'toString' },
+  ]
+  for (const { contract, object, method } of made) {
+    const asked = client.call({ contract, object }, method, [], backgroundContext)
+    await expect(asked).rejects.toBeInstanceOf(DatabaseError)
+  }
+  const names = told.map(({ contract, method, error }) => [contract, method, error !== undefined])
+  expect(names).toEqual(made.map(() => ['unknown', 'unknown', true]))
+  await close()
+})
+
 test('calls return and throw what the method does', async () => {
   const { client, close } = await serve({
     sum: async ([a, b]) => ({ sum: Number(a) + Number(b), list: Float64Array.of(1, 2) }),

@@ -115,6 +115,7 @@ function mayHaveHappened(error: unknown): boolean {
 
 function noCoordinator(isUnclear: boolean, cause: unknown): Error {
   const message = 'no coordinator answers as the leader'
-  if (isUnclear) return new StoreError('indeterminate', message, cause)
-  return new DatabaseError(SqlState.cannotConnectNow, message, { cause })
+  if (isUnclear) return new StoreError('indeterminate', message, cause, 'unreachable')
+  const hint = 'Another one takes over within seconds, unless none is left: try again.'
+  return new DatabaseError(SqlState.cannotConnectNow, message, { hint, cause })
 }

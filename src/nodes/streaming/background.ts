@@ -12,12 +12,7 @@ import { compactGroup } from '#nodes/streaming/compact.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import { expire } from '#nodes/streaming/expire.js'
 import type { Hurry } from '#nodes/streaming/hurry.js'
-import {
-  allChannels,
-  removableUntil,
-  type StreamingState,
-  serviceTime,
-} from '#nodes/streaming/state.js'
+import { allChannels, removableUntil, type StreamingState } from '#nodes/streaming/state.js'
 import type { Wal } from '#storage/wal/wal.js'
 
 const backoffMsMax = 30_000
@@ -51,7 +46,7 @@ export function startBackground(
       return undefined
     }),
     repeat(state, context, onError, async () => {
-      await expire(state, () => serviceTime(state), context)
+      await expire(state, context)
       return undefined
     }),
     repeat(state, context, onError, async () => {

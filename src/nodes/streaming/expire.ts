@@ -49,15 +49,11 @@ function compare(
 }
 
 /** Deletes what has expired. @returns how many rows went */
-export async function expire(
-  state: StreamingState,
-  readAt: () => Timestamp,
-  context: Context,
-): Promise<number> {
+export async function expire(state: StreamingState, context: Context): Promise<number> {
   let count = 0
   for (const channel of allChannels(state)) {
     for (;;) {
-      const deleted = await expireSome(state, channel, readAt(), context)
+      const deleted = await expireSome(state, channel, context)
       count += deleted
       if (deleted < rowsPerCommitMax || context.signal.aborted) break
     }
@@ -68,11 +64,12 @@ export async function expire(
 async function expireSome(
   state: StreamingState,
   { tableId, shard, dropped }: Channel,
-  readAt: Timestamp,
   context: Context,
 ): Promise<number> {
   const timeToLive = state.tables.get(tableId)?.schema.timeToLive
   if (timeToLive === undefined || dropped) return 0
+  // Now, also where nothing is written: what was applied last may be older than what has expired since.
+  const readAt = await state.coordinator.timestamp()
   const filter = compare(timeToLive, '<=', readAt)
   const fragment = { tableId, shard, readAt, filter, output: [], limit: rowsPerCommitMax }
   const found: number[] = []

@@ -161,7 +161,7 @@ export async function openStreamingNode(
       await collect(state)
       await improve(state)
       await settleTransactions(state, peers, backgroundContext)
-      await expire(state, () => serviceTime(state), backgroundContext)
+      await expire(state, backgroundContext)
     },
     ...reads(state, gate, scans),
     ...writes(state, gate),

@@ -4,6 +4,7 @@
  *
  * Tables must have been made known here by putTable(): their keys say what a commit must assert elsewhere.
  */
+import { setMaxListeners } from 'node:events'
 import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
@@ -62,6 +63,8 @@ export function openDistributedStreaming(
   const { nodes, runtime } = options
   const layout = new Layout(nodes, options.logChannelOf)
   const stopping = new AbortController()
+  // As many as there are commits whose participants are away.
+  setMaxListeners(0, stopping.signal)
   const background = new Set<Promise<void>>()
   const committing = {
     layout,

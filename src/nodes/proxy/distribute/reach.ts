@@ -1,6 +1,6 @@
 /** Asking a node over a network that loses messages: what is safe to repeat is repeated, for a while or for ever. */
 import type { Context } from '#base/context.js'
-import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
+import { shownUnreachable, UnreachableError } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
 
 const pauseMsFirst = 10
@@ -75,6 +75,5 @@ function isIndeterminate(error: unknown): boolean {
 }
 
 function shown(error: unknown): unknown {
-  if (!(error instanceof UnreachableError)) return error
-  return new DatabaseError(SqlState.connectionFailure, error.message, { cause: error })
+  return error instanceof UnreachableError ? shownUnreachable(error) : error
 }
