@@ -72,6 +72,8 @@ export async function admit<Result>(
     }
     checkUsable(state)
     check?.()
+    // Given up while something was waited for, by whoever held them: the transaction may not be committed without them.
+    for (const copy of plan.copies) copy.checkOpen()
     if (request.before !== undefined && timestamp >= request.before) throw locksEnded()
     const verdict = checkCommit(state, plan)
     if (verdict === undefined) return await append(enterPlan(state, plan, encoded, timestamp))

@@ -251,6 +251,22 @@ describe('staged rows', () => {
     }
   })
 
+  test('that are given up before their commit is on its way are not left out of it: it is refused', async () => {
+    const [first, second] = [await world.node.stage(tableId, 0), await world.node.stage(tableId, 0)]
+    await first.append(batchOf([doc(1)]))
+    world.walFaults = () => ({ ...noFault, delayBeforeMs: 100 })
+    await second.append(batchOf([doc(2)]))
+    const committing = sqlStateOf(world.commit({}, { staged: [first, second] }))
+    await world.runtime.sleep(20)
+    await first.abort()
+    expect(await committing).toBe('55000')
+    world.walFaults = () => noFault
+    await second.abort()
+    expect(await world.ids()).toEqual([])
+    await reopen()
+    expect(await world.ids()).toEqual([])
+  })
+
   test('with a key that is there are refused on append', async () => {
     await world.commit(insert(doc(1)))
     const staged = await world.node.stage(tableId, 0)

@@ -56,7 +56,7 @@ export class StagedCopy implements StagedRows {
       while (this.#bytesUnderWay > this.#state.limits.stageBytesInFlightMax) {
         await Promise.race(this.#underWay)
       }
-      this.#checkOpen()
+      this.checkOpen()
     })
   }
 
@@ -64,12 +64,12 @@ export class StagedCopy implements StagedRows {
     const state = this.#state
     const { stage } = this
     for (;;) {
-      this.#checkOpen()
+      this.checkOpen()
       const table = tableOf(state, this.tableId)
       const check: InsertCheck = prepareInserts(table, stage.channel, [batch])
       await check.lookUp(state, backgroundContext)
       if (!state.segmentIds.has(1)) await state.segmentIds.ensure(1)
-      this.#checkOpen()
+      this.checkOpen()
       const verdict = checkInserts(state, check, {
         removedFrom: () => nothingRemoved,
         ownStages: new Set([stage.stageId]),
@@ -114,7 +114,7 @@ export class StagedCopy implements StagedRows {
     await this.#entering.run(async () => {
       while (this.#underWay.size > 0) await Promise.all(this.#underWay)
     })
-    this.#checkOpen()
+    this.checkOpen()
   }
 
   committed(): void {
@@ -144,7 +144,8 @@ export class StagedCopy implements StagedRows {
     state.log.append([record]).catch(() => {})
   }
 
-  #checkOpen(): void {
+  /** @throws 55000 they are committed or given up; the error of the log that did not take them; as checkUsable */
+  checkOpen(): void {
     checkUsable(this.#state)
     if (this.#error !== undefined) throw this.#error
     if (this.#ended === 'open') return

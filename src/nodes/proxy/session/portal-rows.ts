@@ -1,4 +1,5 @@
 /** Rows of a result in pieces: row-limited portals and cursors. */
+import type { ResponseWriter } from '#net/pgwire/session.js'
 import type { RunningPortal } from '#nodes/proxy/session/prepared.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 
@@ -36,6 +37,26 @@ export async function nextRows(
   }
   portal.sent += chunk.count
   return chunk
+}
+
+/**
+ * @param limit 0: all
+ * @returns false when the limit was reached before the end
+ */
+export async function writeRows(
+  portal: RunningPortal,
+  limit: number,
+  out: ResponseWriter,
+): Promise<boolean> {
+  let written = 0
+  for (;;) {
+    if (limit > 0 && written >= limit) return (portal.rest?.count ?? 0) === 0 && portal.done
+    const chunk = await nextRows(portal, limit > 0 ? limit - written : 0)
+    if (chunk === undefined) return true
+    out.raw(chunk.data)
+    written += chunk.count
+    if (out.full) await out.drain()
+  }
 }
 
 /** Ends the producer: what it holds is released. */

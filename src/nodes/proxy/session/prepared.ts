@@ -1,4 +1,6 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
+import type { BindMessage } from '#net/pgwire/message.js'
+import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description } from '#postgres/contract.js'
@@ -17,6 +19,13 @@ export interface PreparedStatement {
 export interface ToldColumns {
   readonly catalog: CatalogSnapshot
   readonly fields: Description['fields']
+}
+
+/** Statements whose parameters and columns PostgreSQL describes. */
+const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
+
+export function isDescribed(parsed: ParsedStatement | undefined): parsed is ParsedStatement {
+  return parsed !== undefined && described.has(parsed.kind)
 }
 
 /** Drivers keep the columns of a statement that they have prepared. @throws 0A000 */
@@ -50,4 +59,44 @@ export interface RunningPortal {
   rest: RowChunk | undefined
   done: boolean
   sent: number
+}
+
+type Named = Pick<SessionMemory, 'statements' | 'portals'>
+
+/** @throws 26000 */
+export function statementOf({ statements }: Named, name: string): PreparedStatement {
+  const statement = statements.get(name)
+  if (statement !== undefined) return statement
+  const shown = name === '' ? 'unnamed prepared statement' : `prepared statement "${name}"`
+  throw new DatabaseError(SqlState.invalidSqlStatementName, `${shown} does not exist`)
+}
+
+/** @throws 34000 */
+export function portalOf({ portals }: Named, name: string): Portal {
+  const portal = portals.get(name)
+  if (portal !== undefined) return portal
+  throw new DatabaseError(SqlState.invalidCursorName, `portal "${name}" does not exist`)
+}
+
+/** Not under its name yet. @throws 26000; 08P01: another number of parameters; 42P03: there is such a portal */
+export function bindPortal(memory: Named, message: BindMessage): Portal {
+  const statement = statementOf(memory, message.statement)
+  const expected = statement.parameterTypes.length
+  if (isDescribed(statement.parsed) && message.parameters.length !== expected) {
+    throw new DatabaseError(
+      SqlState.protocolViolation,
+      `bind message supplies ${message.parameters.length} parameters, but prepared statement "${message.statement}" requires ${expected}`,
+    )
+  }
+  if (message.portal !== '' && memory.portals.has(message.portal)) {
+    throw new DatabaseError(SqlState.duplicateCursor, `cursor "${message.portal}" already exists`)
+  }
+  return {
+    statement,
+    parameters: message.parameters,
+    parameterFormats: message.parameterFormats,
+    resultFormats: message.resultFormats,
+    running: undefined,
+    holdable: false,
+  }
 }

@@ -29,20 +29,26 @@ import type {
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
 import { commitTransaction, mayHaveCommitted } from '#nodes/proxy/session/commit.js'
+import { inWhole } from '#nodes/proxy/session/error-position.js'
 import type { SessionMemory } from '#nodes/proxy/session/memory.js'
-import { closePortal, nextRows, startPortal } from '#nodes/proxy/session/portal-rows.js'
+import { closePortal, startPortal, writeRows } from '#nodes/proxy/session/portal-rows.js'
 import {
+  bindPortal,
   checkSameColumns,
-  type Portal,
+  isDescribed,
   type PreparedStatement,
+  portalOf,
+  statementOf,
   type ToldColumns,
 } from '#nodes/proxy/session/prepared.js'
+import { refuseInFailedBlock } from '#nodes/proxy/session/refuse-failed.js'
 import type { RunningStatement } from '#nodes/proxy/session/registry.js'
 import { retryConflicts } from '#nodes/proxy/session/retry-conflicts.js'
 import { SessionLocks } from '#nodes/proxy/session/session-locks.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
 import { serverParameters } from '#nodes/proxy/session/start.js'
 import { withStatementTimeout } from '#nodes/proxy/session/statement-timeout.js'
+import { tellStatement } from '#nodes/proxy/session/tell-statement.js'
 import { type IsolationLevel, Transaction } from '#nodes/proxy/session/transaction.js'
 import { describeUtility } from '#nodes/proxy/statements/describe-utility.js'
 import { runStatement } from '#nodes/proxy/statements/dispatch.js'
@@ -51,9 +57,6 @@ import type { Execution } from '#nodes/proxy/statements/execution.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { type ParsedStatement, parseStatements } from '#postgres/classify.js'
 import type { BoundStatement, CatalogSnapshot, Description } from '#postgres/contract.js'
-
-/** Statements whose parameters and columns PostgreSQL describes. */
-const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
 
 const noPlan: readonly number[] = []
 
@@ -232,7 +235,7 @@ export class ProxySession implements Session {
         const result = await this.#run(parsed, bound, out, context)
         if (result.fields !== undefined) out.rowDescription(result.fields)
         const portal = startPortal(result)
-        await this.#writeRows(portal, 0, out)
+        await writeRows(portal, 0, out)
         if (last && this.#transaction.kind === 'implicit') {
           isLost = result.fields === undefined
           await this.#commit(context)
@@ -254,37 +257,17 @@ export class ProxySession implements Session {
     this.#idle()
   }
 
-  /** Gives the work its query id, and tells how it ended. */
+  /** The work gets its query id, and how it ended is told. */
   async #told(
     parsed: ParsedStatement | undefined,
     context: StatementContext,
     work: () => Awaitable,
   ): Promise<void> {
-    const { onStatement, runtime } = this.#environment
     this.#statements += 1
-    const queryId = `${this.#memory.processId}.${this.#statements}`
-    context.queryId = queryId
-    if (onStatement === undefined) return await work()
-    const startedMs = runtime.monotonicMs()
-    const tell = (sqlState: string | undefined): void =>
-      onStatement({
-        kind: parsed?.kind ?? 'commit',
-        sql: parsed !== undefined && described.has(parsed.kind) ? parsed.sql : undefined,
-        queryId,
-        user: this.#memory.user,
-        ms: runtime.monotonicMs() - startedMs,
-        sqlState,
-      })
-    try {
-      await work()
-      tell(undefined)
-    } catch (error) {
-      tell(error instanceof DatabaseError ? error.sqlState : SqlState.internalError)
-      throw error
-    }
+    context.queryId = `${this.#memory.processId}.${this.#statements}`
+    await tellStatement(this.#environment, { parsed, context, user: this.#memory.user }, work)
   }
 
-  /** Positions in errors count from the start of the whole query string. */
   async #guarded(
     parsed: ParsedStatement,
     sql: string,
@@ -294,18 +277,7 @@ export class ProxySession implements Session {
     try {
       await withStatementTimeout(this.#settings, this.#environment.runtime, context, work)
     } catch (error) {
-      if (
-        parsed.offset > 0 &&
-        error instanceof DatabaseError &&
-        error.fields.position !== undefined &&
-        sql !== parsed.sql
-      ) {
-        throw new DatabaseError(error.sqlState, error.message, {
-          ...error.fields,
-          position: error.fields.position + parsed.offset,
-        })
-      }
-      throw error
+      throw inWhole(error, parsed, sql)
     }
   }
 
@@ -315,7 +287,7 @@ export class ProxySession implements Session {
     out: ResponseWriter,
     context: StatementContext,
   ): Promise<Result> {
-    this.#refuseInFailedBlock(parsed)
+    refuseInFailedBlock(this.#transaction, parsed)
     const nowMs = this.#environment.runtime.nowMs()
     if (this.#transaction.kind === 'implicit' && this.#transaction.isUntouched)
       this.#transaction.startMs = nowMs
@@ -374,38 +346,10 @@ export class ProxySession implements Session {
     }
   }
 
-  #refuseInFailedBlock(parsed: ParsedStatement): void {
-    if (!this.#transaction.failed) return
-    const kind = parsed.kind === 'transaction' ? String(parsed.tree['kind']) : ''
-    const allowed = ['TRANS_STMT_COMMIT', 'TRANS_STMT_ROLLBACK', 'TRANS_STMT_ROLLBACK_TO']
-    if (allowed.includes(kind)) return
-    throw new DatabaseError(
-      SqlState.inFailedSqlTransaction,
-      'current transaction is aborted, commands ignored until end of transaction block',
-    )
-  }
-
   #writeReports(out: ResponseWriter): void {
     if (this.#reports.length === 0) return
     for (const [name, value] of this.#reports) out.parameterStatus(name, value)
     this.#reports = []
-  }
-
-  /** @returns false when the limit was reached before the end */
-  async #writeRows(
-    portal: ReturnType<typeof startPortal>,
-    limit: number,
-    out: ResponseWriter,
-  ): Promise<boolean> {
-    let written = 0
-    for (;;) {
-      if (limit > 0 && written >= limit) return (portal.rest?.count ?? 0) === 0 && portal.done
-      const chunk = await nextRows(portal, limit > 0 ? limit - written : 0)
-      if (chunk === undefined) return true
-      out.raw(chunk.data)
-      written += chunk.count
-      if (out.full) await out.drain()
-    }
   }
 
   parse(message: ParseMessage, out: ResponseWriter, context: StatementContext): Awaitable {
@@ -424,12 +368,12 @@ export class ProxySession implements Session {
       )
     }
     const [parsed] = statements
-    if (parsed !== undefined) this.#refuseInFailedBlock(parsed)
+    if (parsed !== undefined) refuseInFailedBlock(this.#transaction, parsed)
     const keep = (types: readonly number[], told?: ToldColumns): void => {
       const kept = { sql: parsed?.sql ?? '', parsed, parameterTypes: types, told }
       this.#memory.statements.set(name, kept)
     }
-    if (parsed === undefined || !described.has(parsed.kind))
+    if (parsed === undefined || !isDescribed(parsed))
       return keep(parsed === undefined ? noPlan : parameterTypes)
     return this.#guarded(parsed, sql, context, async () => {
       const execution = this.#execution(parsed, { ...emptyBound, sql: parsed.sql }, out, context)
@@ -439,34 +383,11 @@ export class ProxySession implements Session {
   }
 
   bind(message: BindMessage): Awaitable {
-    const statement = this.#memory.statements.get(message.statement)
-    if (statement === undefined) {
-      const shown =
-        message.statement === ''
-          ? 'unnamed prepared statement'
-          : `prepared statement "${message.statement}"`
-      throw new DatabaseError(SqlState.invalidSqlStatementName, `${shown} does not exist`)
-    }
-    const expected = statement.parameterTypes.length
-    if (described.has(statement.parsed?.kind ?? '') && message.parameters.length !== expected) {
-      throw new DatabaseError(
-        SqlState.protocolViolation,
-        `bind message supplies ${message.parameters.length} parameters, but prepared statement "${message.statement}" requires ${expected}`,
-      )
-    }
-    if (message.portal !== '' && this.#memory.portals.has(message.portal)) {
-      throw new DatabaseError(SqlState.duplicateCursor, `cursor "${message.portal}" already exists`)
-    }
-    if (statement.parsed !== undefined) this.#refuseInFailedBlock(statement.parsed)
+    const { parsed } = statementOf(this.#memory, message.statement)
     const previous = this.#memory.portals.get(message.portal)
-    this.#memory.portals.set(message.portal, {
-      statement,
-      parameters: message.parameters,
-      parameterFormats: message.parameterFormats,
-      resultFormats: message.resultFormats,
-      running: undefined,
-      holdable: false,
-    })
+    const portal = bindPortal(this.#memory, message)
+    if (parsed !== undefined) refuseInFailedBlock(this.#transaction, parsed)
+    this.#memory.portals.set(message.portal, portal)
     return closePortal(previous?.running)
   }
 
@@ -476,22 +397,14 @@ export class ProxySession implements Session {
     context: StatementContext,
   ): Promise<void> {
     if (message.target === 'statement') {
-      const statement = this.#memory.statements.get(message.name)
-      if (statement === undefined) {
-        throw new DatabaseError(
-          SqlState.invalidSqlStatementName,
-          message.name === ''
-            ? 'unnamed prepared statement does not exist'
-            : `prepared statement "${message.name}" does not exist`,
-        )
-      }
+      const statement = statementOf(this.#memory, message.name)
       const description = await this.#describe(statement, out, context)
       out.parameterDescription(description.parameterTypes)
       if (description.fields.length === 0) out.noData()
       else out.rowDescription(description.fields.map((field) => ({ ...field, format: 0 })))
       return
     }
-    const portal = this.#portal(message.name)
+    const portal = portalOf(this.#memory, message.name)
     if (portal.running?.result.fields !== undefined) {
       out.rowDescription(portal.running.result.fields)
       return
@@ -511,7 +424,7 @@ export class ProxySession implements Session {
     if (parsed === undefined) return { parameterTypes: [], fields: [] }
     const bound = { ...emptyBound, sql: statement.sql, parameterTypes: statement.parameterTypes }
     const execution = this.#execution(parsed, bound, out, context)
-    if (!described.has(parsed.kind)) return describeUtility(execution)
+    if (!isDescribed(parsed)) return describeUtility(execution)
     return describeStatement(
       { sql: statement.sql, parameterTypes: statement.parameterTypes },
       execution,
@@ -532,18 +445,12 @@ export class ProxySession implements Session {
     statement.told = { catalog, fields }
   }
 
-  #portal(name: string): Portal {
-    const portal = this.#memory.portals.get(name)
-    if (portal !== undefined) return portal
-    throw new DatabaseError(SqlState.invalidCursorName, `portal "${name}" does not exist`)
-  }
-
   async execute(
     message: ExecuteMessage,
     out: ResponseWriter,
     context: StatementContext,
   ): Promise<void> {
-    const portal = this.#portal(message.portal)
+    const portal = portalOf(this.#memory, message.portal)
     const { parsed, sql, parameterTypes } = portal.statement
     if (parsed === undefined) return out.emptyQueryResponse()
     const { runtime } = this.#environment
@@ -557,7 +464,7 @@ export class ProxySession implements Session {
         }
         const running = portal.running
         const before = running.sent
-        const ended = await this.#writeRows(running, Math.max(0, message.rowCountMax), out)
+        const ended = await writeRows(running, Math.max(0, message.rowCountMax), out)
         if (!ended) return out.portalSuspended()
         if (this.#transaction.kind === 'implicit' && this.#transaction.pendingDdl.length > 0)
           await this.#commit(context)

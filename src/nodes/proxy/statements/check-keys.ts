@@ -53,27 +53,20 @@ export async function findConflict(
   if (overlay?.truncated === true) return undefined
   const asCommitted = committed === table ? inserted : inFormOf(committed, table, inserted)
   // Where rows without a primary key go is decided at commit; their keys are looked up in all shards anyway.
-  for (const write of routeBatches(routedTable(committed), [asCommitted], () => 0)) {
-    const conflict = await execution.environment.streaming.findConflict(
-      {
-        tableId: table.oid,
-        shard: write.shard,
-        truncate: false,
-        deletes,
-        inserts: write.batches,
-      },
-      execution.context,
-    )
-    if (conflict === undefined) continue
-    const { indexOid } = conflict
-    return {
-      indexOid,
-      key: conflict.key,
-      rowId: conflict.rowId,
-      allKeys: async () => keysOfBatch(table, inserted, indexOid),
-    }
-  }
-  return undefined
+  const writes = routeBatches(routedTable(committed), [asCommitted], () => 0)
+  const { streaming } = execution.environment
+  const conflicts = await Promise.all(
+    writes.map(({ shard, batches }) =>
+      streaming.findConflict(
+        { tableId: table.oid, shard, truncate: false, deletes, inserts: batches },
+        execution.context,
+      ),
+    ),
+  )
+  const conflict = conflicts.find((found) => found !== undefined)
+  if (conflict === undefined) return undefined
+  const { indexOid } = conflict
+  return { ...conflict, allKeys: async () => keysOfBatch(table, inserted, indexOid) }
 }
 
 /**
