@@ -1,6 +1,5 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { BindMessage } from '#net/pgwire/message.js'
-import type { SessionMemory } from '#nodes/proxy/session/memory.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description } from '#postgres/contract.js'
@@ -61,7 +60,10 @@ export interface RunningPortal {
   sent: number
 }
 
-type Named = Pick<SessionMemory, 'statements' | 'portals'>
+interface Named {
+  readonly statements: ReadonlyMap<string, PreparedStatement>
+  readonly portals: ReadonlyMap<string, Portal>
+}
 
 /** @throws 26000 */
 export function statementOf({ statements }: Named, name: string): PreparedStatement {
