@@ -8,6 +8,8 @@ CREATE TABLE elanus.live_create_index (
   pid int, relid oid, index_relid oid, command text, phase text, tuples_total int8, tuples_done int8);
 CREATE TABLE elanus.live_copy (
   pid int, relid oid, command text, type text, bytes_processed int8, bytes_total int8, tuples_processed int8);
+CREATE TABLE elanus.live_locks (
+  pid int, locktype text, relation oid, classid oid, objid oid, objsubid int2, mode text, granted bool);
 CREATE TABLE elanus.live_segments (
   relid oid, shard int, log_channel text, segment_id int8, stage text, row_count int8, deleted_count int8, bytes int8,
   index_bytes int8, garbage_bytes int8, wanted_replicas int, replicas int, ready_nodes text, loading_nodes text,
@@ -81,6 +83,13 @@ CREATE OR REPLACE VIEW pg_catalog.pg_stat_activity AS
     'client backend'::text AS backend_type
   FROM elanus.live_activity l CROSS JOIN pg_database d LEFT JOIN pg_roles r ON r.rolname = l.usename
   WHERE d.datname = current_database();
+
+-- Rows and keys are 'tuple', without page and place: rows have neither here.
+CREATE OR REPLACE VIEW pg_catalog.pg_locks AS
+  SELECT l.locktype, d.oid AS database, l.relation, NULL::int AS page, NULL::int2 AS tuple, NULL::text AS virtualxid,
+    NULL::xid AS transactionid, l.classid, l.objid, l.objsubid, l.pid || '/0' AS virtualtransaction, l.pid, l.mode,
+    l.granted, false AS fastpath, NULL::timestamptz AS waitstart
+  FROM elanus.live_locks l CROSS JOIN pg_database d WHERE d.datname = current_database();
 
 -- What is not counted is NULL, what never happens here is 0.
 CREATE OR REPLACE VIEW pg_catalog.pg_stat_all_tables AS

@@ -36,10 +36,10 @@ export function startWatchingKey(options: WatchKeyOptions): { stop(): Promise<vo
 
   async function follow(): Promise<void> {
     while (!signal.aborted) {
-      const changed = new Promise<void>((resolve) => {
-        wake = resolve
-      })
-      if (!isChanged) await Promise.race([changed, runtime.sleep(lookMs, signal).catch(() => {})])
+      // Ends with the change: timers of many changes in a short time would all stay until their time.
+      const waiting = new AbortController()
+      wake = () => waiting.abort()
+      if (!isChanged) await runtime.sleep(lookMs, waiting.signal).catch(() => {})
       if (signal.aborted) return
       isChanged = false
       await look().catch(onError)
@@ -50,6 +50,7 @@ export function startWatchingKey(options: WatchKeyOptions): { stop(): Promise<vo
   return {
     async stop() {
       stopping.abort()
+      wake()
       await running
     },
   }

@@ -189,6 +189,55 @@ test('replicas are kept and shown, and said to be one where everything is one pr
   await client.query('DROP TABLE copies')
 })
 
+test('pg_locks shows advisory locks, tables and rows that are locked, and who waits', async () => {
+  const other = new pg.Client(server.url)
+  await other.connect()
+  const seen = () =>
+    rows(
+      `SELECT locktype, relation::regclass::text AS relation, classid, objid, objsubid, mode, granted, pid = $1 AS ours
+       FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       ORDER BY locktype, granted DESC, objid`,
+      [ours],
+    )
+  const ours = (await row('SELECT pg_backend_pid() AS pid'))['pid']
+  const advisory = { locktype: 'advisory', relation: null, granted: true, ours: true }
+  await client.query('SELECT pg_advisory_lock(-4294967294), pg_advisory_lock_shared(7, -1)')
+  expect(await seen()).toEqual([
+    { ...advisory, classid: 4294967295, objid: 2, objsubid: 1, mode: 'ExclusiveLock' },
+    { ...advisory, classid: 7, objid: 4294967295, objsubid: 2, mode: 'ShareLock' },
+  ])
+  await client.query('SELECT pg_advisory_unlock_all()')
+  await client.query('BEGIN')
+  await client.query('LOCK TABLE empty')
+  await client.query('SELECT id FROM docs WHERE id = 3 FOR UPDATE')
+  const waiting = other.query('UPDATE docs SET note = note WHERE id = 3')
+  const onTable = { classid: null, objid: null, objsubid: null }
+  const exclusive = 'ExclusiveLock'
+  await expect.poll(seen, { timeout: 10_000 }).toEqual([
+    {
+      ...onTable,
+      locktype: 'relation',
+      relation: 'empty',
+      mode: 'AccessExclusiveLock',
+      granted: true,
+      ours: true,
+    },
+    { ...onTable, locktype: 'tuple', relation: 'docs', mode: exclusive, granted: true, ours: true },
+    {
+      ...onTable,
+      locktype: 'tuple',
+      relation: 'docs',
+      mode: exclusive,
+      granted: false,
+      ours: false,
+    },
+  ])
+  await client.query('COMMIT')
+  await waiting
+  expect(await seen()).toEqual([])
+  await other.end()
+})
+
 test('partitioned tables have the rows of their partitions', async () => {
   await client.query('CREATE TABLE parts (k int, v int) PARTITION BY LIST (k)')
   await client.query('CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)')

@@ -2,6 +2,7 @@
 import { unreachable } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
 import type { LiveRow, LiveSources } from '#nodes/proxy/live/live-sources.js'
+import { locks } from '#nodes/proxy/live/lock-rows.js'
 import { channels, jobs, memory, nodes } from '#nodes/proxy/live/node-rows.js'
 import { relations, segments } from '#nodes/proxy/live/relation-rows.js'
 import { int4, int8, text, timestamptz } from '#nodes/proxy/live/send-format.js'
@@ -10,6 +11,7 @@ export type LiveTableName =
   | 'live_activity'
   | 'live_create_index'
   | 'live_copy'
+  | 'live_locks'
   | 'live_segments'
   | 'live_relations'
   | 'live_channels'
@@ -42,6 +44,8 @@ export async function liveRows(
           int8(0),
           int8(entry.done),
         ])
+    case 'live_locks':
+      return locks(environment)
     case 'live_segments':
       return segments(environment)
     case 'live_relations':

@@ -1,5 +1,6 @@
 /** Where the facts of live tables come from. */
 import type { Datum } from '#engine/columnar/column.js'
+import type { ProxyLocks } from '#nodes/locks/contract.js'
 import type { OtherProxies } from '#nodes/proxy/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import type { ClusterFacts } from '#nodes/proxy/live/cluster-facts.js'
@@ -15,6 +16,7 @@ export interface LiveSources {
   readonly facts: ClusterFacts | undefined
   readonly progress: Progress
   readonly sessions: SessionRegistry
+  readonly locks: Pick<ProxyLocks, 'list'>
   readonly others: Pick<OtherProxies, 'sessions'> | undefined
 }
 

@@ -12,6 +12,7 @@ const names: readonly LiveTableName[] = [
   'live_activity',
   'live_create_index',
   'live_copy',
+  'live_locks',
   'live_segments',
   'live_relations',
   'live_channels',
