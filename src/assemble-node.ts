@@ -465,6 +465,7 @@ async function openProxyNode(assembling: Assembling, password: string | undefine
   const postgres = await openPostgres({
     snapshotPath,
     ddlLog: (await coordinator.ddlLog()).map(decodeDdl),
+    imagePath: join(config.data, 'catalog.image'),
     evaluatorCount: config.evaluators,
   })
   const streaming = openDistributedStreaming({

@@ -77,6 +77,7 @@ export async function assembleStandalone(
   const openingPostgres = openPostgres({
     snapshotPath,
     ddlLog: ddlLog.map(decodeDdl),
+    imagePath: join(config.data, 'catalog.image'),
     evaluatorCount: config.evaluators,
   })
   openingPostgres.catch(() => {})

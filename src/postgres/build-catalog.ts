@@ -1,10 +1,12 @@
 /** Makes a CatalogSnapshot of what the catalog's queries returned. Pure. */
+import { InvariantError } from '#base/errors.js'
 import type { KeyConstraint, Metric, VectorIndexSchema } from '#engine/columnar/schema.js'
 import { columnKindOf } from '#engine/types/types.js'
 import type {
   RawCatalogContent,
   RawColumn,
   RawTable,
+  RawType,
   RawVectorIndex,
 } from '#postgres/catalog-queries.js'
 import type {
@@ -28,49 +30,79 @@ const metrics: Readonly<Record<string, Metric>> = {
 const hnswDefaultM = 16
 const hnswDefaultEfConstruction = 64
 
-/** @param version number of DDL entries applied */
-export function buildCatalog(raw: RawCatalog, version: number): CatalogSnapshot {
+type Types = ReadonlyMap<number, RawType>
+
+/** What later changes need of it. */
+const typesOf = new WeakMap<CatalogSnapshot, Types>()
+
+/**
+ * @param version number of DDL entries applied
+ * @param before what a change is a change of
+ */
+export function buildCatalog(
+  raw: RawCatalog,
+  version: number,
+  before?: CatalogSnapshot,
+): CatalogSnapshot {
   const content = JSON.parse(raw.json) as RawCatalogContent
-  const parts = groupParts(content, raw.missing)
-  const tables = new Map<number, TableInfo>()
-  const tablesByName = new Map<string, TableInfo>()
+  const base = raw.isChange ? before : undefined
+  if (raw.isChange && base === undefined) {
+    throw new InvariantError('catalog-change', 'a change of nothing')
+  }
+  const knownTypes: Types = (base && typesOf.get(base)) ?? new Map()
+  const types = new Map([...knownTypes, ...content.types.map((type) => [type[0], type] as const)])
+  const parts = groupParts(content, raw.missing, types)
+  const tables = new Map(base?.tables)
+  const tablesByName = new Map(base?.tablesByName)
   for (const row of content.tables) {
     const table = buildTable(row, parts)
     tables.set(table.oid, table)
     tablesByName.set(`${table.schemaName}.${table.name}`, table)
   }
-  return Object.freeze({
+  const sequences = content.sequences.map((row) => [row[0], buildSequence(row)] as const)
+  const snapshot: CatalogSnapshot = Object.freeze({
     version,
     tables,
     tablesByName,
-    sequences: new Map(content.sequences.map((row) => [row[0], buildSequence(row)])),
-    typeNames: new Map(content.types.map(([oid, name]) => [oid, name])),
-    userFunctionNames: new Set(
-      content.functions.flatMap(([schema, name]) => [name, `${schema}.${name}`]),
-    ),
-    roles: new Map(
-      content.roles.map(([oid, name, superuser, canLogin]): [string, RoleInfo] => [
-        name,
-        { oid, name, superuser, canLogin },
-      ]),
-    ),
+    sequences: new Map([...(base?.sequences ?? []), ...sequences]),
+    typeNames: new Map([...types.values()].map(([oid, name]) => [oid, name])),
+    userFunctionNames:
+      base?.userFunctionNames ??
+      new Set((content.functions ?? []).flatMap(([schema, name]) => [name, `${schema}.${name}`])),
+    roles:
+      base?.roles ??
+      new Map(
+        (content.roles ?? []).map(([oid, name, superuser, canLogin]): [string, RoleInfo] => [
+          name,
+          { oid, name, superuser, canLogin },
+        ]),
+      ),
   })
+  typesOf.set(snapshot, types)
+  return snapshot
 }
 
 type Parts = ReturnType<typeof groupParts>
 
-function groupParts(content: RawCatalogContent, missing: RawCatalog['missing']) {
+/** By table, in the order of OIDs: a change is read in another order than the whole. */
+function groupParts(content: RawCatalogContent, missing: RawCatalog['missing'], types: Types) {
+  const byIndex = <T extends { readonly 2: number }>(rows: readonly T[]): T[] =>
+    rows.toSorted((a, b) => a[2] - b[2])
+  const foreignKeys = content.foreignKeys.toSorted((a, b) => a[0] - b[0])
   return {
-    types: new Map(content.types.map((type) => [type[0], type])),
+    types,
     missing: new Map(missing.map(([table, attnum, value]) => [`${table}.${attnum}`, value])),
     columns: groupBy(content.columns, (row) => row[0]),
-    keys: groupBy(content.keys, (row) => row[0]),
-    conditionalKeys: groupBy(content.conditionalKeys, (row) => row[0]),
-    vectorIndexes: groupBy(content.vectorIndexes, (row) => row[0]),
-    foreignKeys: groupBy(content.foreignKeys, (row) => row[2]),
-    referencedBy: groupBy(content.foreignKeys, (row) => row[4]),
+    keys: groupBy(byIndex(content.keys), (row) => row[0]),
+    conditionalKeys: groupBy(byIndex(content.conditionalKeys), (row) => row[0]),
+    vectorIndexes: groupBy(
+      content.vectorIndexes.toSorted((a, b) => a[1] - b[1]),
+      (row) => row[0],
+    ),
+    foreignKeys: groupBy(foreignKeys, (row) => row[2]),
+    referencedBy: groupBy(foreignKeys, (row) => row[4]),
     children: groupBy(
-      content.tables.filter((row) => row[4] !== 0),
+      content.tables.filter((row) => row[4] !== 0).toSorted((a, b) => a[0] - b[0]),
       (row) => row[4],
     ),
   }
@@ -139,8 +171,6 @@ function buildForeignKey(row: RawCatalogContent['foreignKeys'][number]): Foreign
   const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums] = row
   return { constraintOid, name, attnums, referencedTableOid, referencedAttnums }
 }
-
-type Types = ReadonlyMap<number, RawCatalogContent['types'][number]>
 
 function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): TableColumn {
   const [

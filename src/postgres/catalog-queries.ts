@@ -5,6 +5,7 @@
 
 import { BackendType } from '#net/pgwire/backend.js'
 import { BackendMessages, parseDataRow } from '#net/pgwire/backend-parse.js'
+import type { ChangedObjects } from '#postgres/catalog-change.js'
 import type { Embedded } from '#postgres/embedded.js'
 import { throwFirstError } from '#postgres/embedded.js'
 import type { RawCatalog } from '#postgres/jobs.js'
@@ -92,8 +93,10 @@ export interface RawCatalogContent {
   readonly foreignKeys: readonly RawForeignKey[]
   readonly sequences: readonly RawSequence[]
   readonly types: readonly RawType[]
-  readonly functions: readonly (readonly [string, string])[]
-  readonly roles: readonly RawRole[]
+  /** Not in a change. */
+  readonly functions?: readonly (readonly [string, string])[]
+  /** Not in a change. */
+  readonly roles?: readonly RawRole[]
 }
 
 // Those of temporary tables and our own hold nothing of the user's, but for schema elanus: a role of that name has its tables there,
@@ -108,10 +111,16 @@ const list = (columns: string, from: string): string =>
 const numbers = (vector: string): string =>
   `(SELECT coalesce(json_agg(a), '[]') FROM unnest(${vector}) a)`
 
-const query = `
+/** '' or a condition that the OID is one of the list. */
+const isOneOf = (oid: string, oids: readonly number[] | undefined): string =>
+  oids === undefined ? '' : `AND ${oid} IN (${[0, ...oids].join(', ')})`
+
+/** @param change undefined: of all */
+const queryOf = (change: ChangedObjects | undefined): string => `
 WITH rel AS MATERIALIZED (
   SELECT n.nspname, c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ${isUsers('c.oid')}
+  ${isOneOf('c.oid', change?.tables)}
 )
 SELECT json_build_object(
 'tables', ${list(
@@ -128,7 +137,8 @@ SELECT json_build_object(
   `(SELECT a.* FROM rel JOIN pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
       ORDER BY a.attrelid, a.attnum) a
    LEFT JOIN (SELECT d.refobjid, d.refobjsubid, min(d.objid) AS objid FROM pg_depend d JOIN pg_sequence q ON q.seqrelid = d.objid
-      WHERE d.classid = 1259 AND d.refclassid = 1259 AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') GROUP BY 1, 2) o
+      WHERE d.classid = 1259 AND d.refclassid = 1259 AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+        ${isOneOf('d.refobjid', change?.tables)} GROUP BY 1, 2) o
      ON o.refobjid = a.attrelid AND o.refobjsubid = a.attnum`,
 )},
 'keys', ${list(
@@ -151,29 +161,37 @@ SELECT json_build_object(
 )},
 'foreignKeys', ${list(
   `k.oid::int8, k.conname, k.conrelid::int8, ${numbers('k.conkey')}, k.confrelid::int8, ${numbers('k.confkey')}`,
-  `pg_constraint k JOIN rel r ON r.oid = k.conrelid WHERE k.contype = 'f'`,
+  change === undefined
+    ? `pg_constraint k JOIN rel r ON r.oid = k.conrelid WHERE k.contype = 'f'`
+    : `pg_constraint k WHERE k.contype = 'f' AND (k.conrelid IN (SELECT oid FROM rel) OR k.confrelid IN (SELECT oid FROM rel))`,
 )},
 'sequences', ${list(
   `s.seqrelid::int8, n.nspname, c.relname, s.seqstart::text, s.seqincrement::text, s.seqmin::text, s.seqmax::text, s.seqcycle`,
   `pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE c.relpersistence <> 't' AND ${isUsers('c.oid')}`,
+   WHERE c.relpersistence <> 't' AND ${isUsers('c.oid')} ${isOneOf('c.oid', change?.sequences)}`,
 )},
 'types', ${list(
   `t.oid::int8, t.typname, t.typbasetype::int8, t.typtypmod`,
   `pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
    LEFT JOIN pg_class ec ON ec.oid = e.typrelid
-   WHERE coalesce(c.relkind, 'c') = 'c' AND coalesce(ec.relkind, 'c') = 'c'`,
-)},
+   WHERE coalesce(c.relkind, 'c') = 'c' AND coalesce(ec.relkind, 'c') = 'c' ${isOneOf('t.oid', change?.types)}`,
+)}${
+  change === undefined
+    ? `,
 'functions', ${list(
-  `n.nspname, p.proname`,
-  `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${isUsers('p.oid')}
+        `n.nspname, p.proname`,
+        `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${isUsers('p.oid')}
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'e')`,
-)},
-'roles', ${list(`r.oid::int8, r.rolname, r.rolsuper, r.rolcanlogin`, 'pg_roles r')}
+      )},
+'roles', ${list('r.oid::int8, r.rolname, r.rolsuper, r.rolcanlogin', 'pg_roles r')}`
+    : ''
+}
 )::text`
+const wholeQuery = queryOf(undefined)
 
-/** As superuser, in a transaction or not. */
-export function readCatalog(embedded: Embedded): RawCatalog {
+/** As superuser, in a transaction or not. @param change what to read; undefined: everything */
+export function readCatalog(embedded: Embedded, change?: ChangedObjects): RawCatalog {
+  const query = change === undefined ? wholeQuery : queryOf(change)
   const json = embedded.column(query)[0] ?? '{}'
   const { columns } = JSON.parse(json) as RawCatalogContent
   const missing: [number, number, Uint8Array][] = []
@@ -182,7 +200,7 @@ export function readCatalog(embedded: Embedded): RawCatalog {
     const value = readMissing(embedded, column[0], column[1])
     if (value !== undefined) missing.push([column[0], column[1], value])
   }
-  return { json, missing }
+  return { json, missing, isChange: change !== undefined }
 }
 
 /** attmissingval is an array of any type with one element: its text, cast to the column's array type. */

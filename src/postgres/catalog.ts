@@ -16,11 +16,12 @@ import type {
   SessionSettings,
   Statement,
 } from '#postgres/contract.js'
-import { Instance, type InstanceSource } from '#postgres/instance.js'
+import type { Instance } from '#postgres/instance.js'
 import { InstanceReplaced, instanceLost } from '#postgres/instance-lost.js'
 import { ddlEntrySettings, ddlSteps, evaluateJob, jobSettings } from '#postgres/make-jobs.js'
 import { refuseUnsafe, singleStatement } from '#postgres/refuse.js'
 import { runCancellable } from '#postgres/run-cancellable.js'
+import type { InstanceStarter } from '#postgres/start-instance.js'
 import { prepareDdl } from '#postgres/table-options.js'
 
 // A neighbour that cancels all the time must not keep the others waiting for ever.
@@ -30,7 +31,7 @@ const attemptCountMax = 20
 const cancelGraceMs = 1000
 
 export class Catalog {
-  readonly #source: InstanceSource
+  readonly #starter: InstanceStarter
   /** Entries applied; the version is their number. */
   readonly #log: DdlEntry[]
   #instance: Promise<Instance> | undefined
@@ -45,8 +46,8 @@ export class Catalog {
       }
     | undefined
 
-  constructor(source: InstanceSource, log: readonly DdlEntry[]) {
-    this.#source = source
+  constructor(starter: InstanceStarter, log: readonly DdlEntry[]) {
+    this.#starter = starter
     this.#log = [...log]
   }
 
@@ -124,29 +125,28 @@ export class Catalog {
       }),
     )
     const entry = { sql, firstOid, settings: entrySettings }
-    const built = buildCatalog(catalog, this.#log.length + pendingDdl.length + 1)
+    const version = this.#log.length + pendingDdl.length + 1
+    const built = buildCatalog(catalog, version, this.#snapshot)
     this.#tried = { base: this.#log.length, entries: [...pendingDdl, entry], catalog: built }
     return { result: { commandTag, notices, entry }, catalog: built }
   }
 
   async apply(entries: readonly DdlEntry[]): Promise<CatalogSnapshot> {
     const steps = ddlSteps(entries)
-    const { nextOid } = await this.#ask((instance) =>
-      instance.call({ kind: 'apply', steps, atomic: true }),
-    )
     const tried = this.#triedAs(entries)
+    const before = this.#snapshot
+    const { nextOid, catalog } = await this.#ask((instance) =>
+      instance.call({ kind: 'apply', steps, atomic: true, wantsCatalog: tried === undefined }),
+    )
     this.#log.push(...entries)
+    this.#starter.noteEntries(this.#log)
     this.#nextOid = nextOid
-    this.#snapshot =
-      tried ??
-      buildCatalog(
-        await this.#ask((instance) => instance.call({ kind: 'snapshot' })),
-        this.#log.length,
-      )
-    return this.#snapshot
+    if (tried !== undefined) this.#snapshot = tried
+    else if (catalog !== undefined) this.#snapshot = buildCatalog(catalog, this.#log.length, before)
+    return this.snapshot()
   }
 
-  /** Replay is exact: what a try showed is what the catalog is now. Reading it costs 0.1 ms and more per table. */
+  /** Replay is exact: what a try showed is what the catalog is now. */
   #triedAs(entries: readonly DdlEntry[]): CatalogSnapshot | undefined {
     const tried = this.#tried
     const same =
@@ -192,16 +192,15 @@ export class Catalog {
   #replaced: Instance | undefined
 
   async #replay(): Promise<Instance> {
-    const instance = new Instance('catalog', this.#source)
-    await instance.started()
-    if (this.#log.length > 0) {
-      const steps = ddlSteps(this.#log)
-      const { nextOid } = await instance.call({ kind: 'apply', steps, atomic: false })
-      this.#nextOid = nextOid
-    }
+    const started = await this.#starter.start('catalog', this.#log)
+    const { instance } = started
+    if (started.nextOid !== undefined) this.#nextOid = started.nextOid
+    // First of all: nobody has asked it anything.
+    const taken = this.#starter.takeImage(started, this.#log)
     if (this.#snapshot === undefined) {
       this.#snapshot = buildCatalog(await instance.call({ kind: 'snapshot' }), this.#log.length)
     }
+    await taken
     return instance
   }
 }

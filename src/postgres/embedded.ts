@@ -9,9 +9,10 @@ import { BackendMessages } from '#net/pgwire/backend-parse.js'
 import { ByteWriter } from '#net/pgwire/byte-writer.js'
 import { parseErrorResponse } from '#net/pgwire/error-response.js'
 import { writeQuery } from '#net/pgwire/frontend-encode.js'
+import { readDataFiles } from '#postgres/data-files.js'
 import { growFilesInSteps } from '#postgres/memory-files.js'
-import { decodeBundle } from '#postgres/snapshot-bundle.js'
-import { type InstanceKind, startParameters } from '#postgres/start-options.js'
+import { type BundleFile, decodeBundle } from '#postgres/snapshot-bundle.js'
+import { dataDirectory, type InstanceKind, startParameters } from '#postgres/start-options.js'
 import { memoryOf, openHooks, type WasmHooks } from '#postgres/wasm-hooks.js'
 
 /** The instance can answer no more: it must be thrown away with its thread. */
@@ -32,16 +33,22 @@ export interface Embedded {
   readonly hooks: WasmHooks
   /** Bytes of the instance's memory; it never shrinks. */
   memoryBytes(): number
+  /** All that is committed, for another instance to start from. Outside a transaction. */
+  dataFiles(): BundleFile[]
 }
 
-/** @param snapshot contents of the bundle; may be shared between threads, is copied */
+/**
+ * @param snapshot contents of the bundle; may be shared between threads, is copied
+ * @param image bundle of another instance's dataFiles(), to start from in place of the snapshot's
+ */
 export async function openEmbedded(
   kind: InstanceKind,
   snapshot: Uint8Array,
   compiled: WebAssembly.Module,
+  image?: Uint8Array,
 ): Promise<Embedded> {
   const pg = await PGlite.create({
-    fs: filesFrom(snapshot),
+    fs: filesFrom(() => startFiles(snapshot, image)),
     pgliteWasmModule: compiled,
     startParams: startParameters(),
   })
@@ -81,11 +88,37 @@ export async function openEmbedded(
     column: (sql) => firstColumn(run(sql)),
     hooks,
     memoryBytes: () => memoryOf(pg.Module).length,
+    dataFiles: () => {
+      // Pages that have changed are in the files from here on; whoever starts from them replays no WAL.
+      run('CHECKPOINT')
+      const [first, last] = firstColumn(
+        run(`SELECT unnest(ARRAY[pg_walfile_name(redo_lsn), pg_walfile_name(pg_current_wal_insert_lsn())])
+             FROM pg_control_checkpoint()`),
+      )
+      // Others are kept for reuse only.
+      const isSpareWal = (path: string): boolean =>
+        path.startsWith(walSegments) &&
+        (path < `${walDirectory}${first}` || path > `${walDirectory}${last}`)
+      return readDataFiles(pg.Module.FS).filter(({ path }) => !isSpareWal(path))
+    },
   }
 }
 
+const walDirectory = `${dataDirectory}/pg_wal/`
+/** They are named by hexadecimal digits, the first of which are the timeline's. */
+const walSegments = `${walDirectory}0`
+
+function startFiles(snapshot: Uint8Array, image: Uint8Array | undefined): BundleFile[] {
+  const files = decodeBundle(snapshot)
+  if (image === undefined) return files
+  const others = files.filter(
+    ({ path }) => path !== dataDirectory && !path.startsWith(`${dataDirectory}/`),
+  )
+  return [...decodeBundle(image), ...others]
+}
+
 /** PGlite's file system port: everything in memory, filled before the start. */
-function filesFrom(snapshot: Uint8Array): NonNullable<
+function filesFrom(files: () => readonly BundleFile[]): NonNullable<
   ConstructorParameters<typeof PGlite>[0]
 > extends {
   fs?: infer F
@@ -103,7 +136,7 @@ function filesFrom(snapshot: Uint8Array): NonNullable<
       if (pg === undefined) throw new InvariantError('embedded-files', 'no instance')
       const fs = pg.Module.FS
       growFilesInSteps(fs)
-      for (const { path, content } of decodeBundle(snapshot)) {
+      for (const { path, content } of files()) {
         if (content === undefined) {
           fs.mkdirTree(path, 0o700)
           continue

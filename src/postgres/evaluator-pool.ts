@@ -5,11 +5,12 @@
  */
 import { type Context, checkCancelled } from '#base/context.js'
 import type { DdlEntry, EvaluationResult } from '#postgres/contract.js'
-import { Instance, type InstanceSource } from '#postgres/instance.js'
+import type { Instance } from '#postgres/instance.js'
 import { InstanceReplaced, instanceLost } from '#postgres/instance-lost.js'
 import type { EvaluateJob } from '#postgres/jobs.js'
 import { ddlSteps } from '#postgres/make-jobs.js'
 import { cancelReason, runCancellable } from '#postgres/run-cancellable.js'
+import type { InstanceStarter } from '#postgres/start-instance.js'
 
 // The memory of an instance never shrinks; at rest it is 128 MB.
 const memoryBytesMax = 640 * 1024 * 1024
@@ -17,6 +18,8 @@ const runCountMax = 1_000_000
 const spareDelayMs = 2_000
 /** The spare is ready, but making the next one is dear. */
 const cancelGraceMs = 250
+/** To replay that many takes as long as to start from an image. */
+const entriesFarBehind = 100
 const ddlText = /^\s*(alter|create|drop)\s/i
 
 interface Evaluator {
@@ -26,7 +29,7 @@ interface Evaluator {
 }
 
 export class EvaluatorPool {
-  readonly #source: InstanceSource
+  readonly #starter: InstanceStarter
   readonly #log: () => readonly DdlEntry[]
   readonly #idle: Evaluator[] = []
   readonly #line: ((evaluator: Evaluator) => void)[] = []
@@ -36,8 +39,8 @@ export class EvaluatorPool {
   #closed = false
 
   /** @param log all entries applied so far, in order; grows */
-  constructor(source: InstanceSource, log: () => readonly DdlEntry[]) {
-    this.#source = source
+  constructor(starter: InstanceStarter, log: () => readonly DdlEntry[]) {
+    this.#starter = starter
     this.#log = log
   }
 
@@ -106,8 +109,8 @@ export class EvaluatorPool {
       this.#offer(evaluator)
       return
     }
-    this.#all.delete(instance)
-    if (worn) instance.terminate().catch(() => {})
+    if (worn) this.#drop(instance)
+    else this.#all.delete(instance)
     const spare = this.#spare ?? this.#make()
     this.#spare = undefined
     this.#replace(spare)
@@ -129,6 +132,36 @@ export class EvaluatorPool {
       })
   }
 
+  /** There is a newer image: who would have much to replay before its next run is replaced by one that starts from it. */
+  renew(version: number): void {
+    const isFarBehind = ({ applied }: Evaluator): boolean => version - applied >= entriesFarBehind
+    for (const evaluator of this.#idle.filter(isFarBehind)) {
+      this.#make()
+        .then((next) => {
+          const at = this.#idle.indexOf(evaluator)
+          if (at >= 0) this.#idle.splice(at, 1)
+          // It has work: it is as far as the others by now.
+          if (at >= 0 && !this.#closed) this.#offer(next)
+          this.#drop(at >= 0 ? evaluator.instance : next.instance)
+        })
+        .catch(() => {})
+    }
+    const spare = this.#spare
+    spare
+      ?.then((evaluator) => {
+        if (!isFarBehind(evaluator) || this.#spare !== spare) return
+        this.#spare = undefined
+        this.#drop(evaluator.instance)
+        this.#startSpare()
+      })
+      .catch(() => {})
+  }
+
+  #drop(instance: Instance): void {
+    this.#all.delete(instance)
+    instance.terminate().catch(() => {})
+  }
+
   #startSpare(): void {
     if (this.#closed || this.#spare !== undefined) return
     this.#spare = this.#make()
@@ -138,12 +171,13 @@ export class EvaluatorPool {
   }
 
   async #make(): Promise<Evaluator> {
-    const instance = new Instance('evaluator', this.#source)
-    this.#all.add(instance)
-    await instance.started()
-    const evaluator = { instance, applied: 0 }
-    await this.#catchUp(evaluator)
-    return evaluator
+    const log = this.#log()
+    const applied = log.length
+    const { instance } = await this.#starter.start('evaluator', log.slice(), (made) => {
+      if (this.#closed) throw new Error('evaluators are closed')
+      this.#all.add(made)
+    })
+    return { instance, applied }
   }
 
   async #catchUp(evaluator: Evaluator): Promise<void> {

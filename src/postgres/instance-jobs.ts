@@ -1,5 +1,6 @@
 /** The jobs of one instance, run one after the other in its thread. */
 
+import { findChange } from '#postgres/catalog-change.js'
 import { readCatalog } from '#postgres/catalog-queries.js'
 import type { Description } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
@@ -18,8 +19,10 @@ import { describeStatement, explainStatement } from '#postgres/run-analysis.js'
 import { runDdlStep } from '#postgres/run-ddl.js'
 import { Evaluations } from '#postgres/run-evaluation.js'
 import { becomeUser, SettingsState } from '#postgres/session-settings.js'
+import { encodeBundle } from '#postgres/snapshot-bundle.js'
 import type { InstanceKind } from '#postgres/start-options.js'
 import { TrialTraces } from '#postgres/trial-traces.js'
+import { WrittenCatalogs } from '#postgres/written-catalogs.js'
 
 const noSettings: JobSettings = { key: ' none', user: 'postgres', role: undefined, gucs: [] }
 
@@ -29,12 +32,14 @@ export class InstanceJobs {
   readonly #settings: SettingsState
   readonly #evaluations: Evaluations
   readonly #traces: TrialTraces
+  readonly #written: WrittenCatalogs
 
   constructor(embedded: Embedded, kind: InstanceKind) {
     this.#embedded = embedded
     this.#kind = kind
     this.#settings = new SettingsState(embedded)
-    this.#traces = new TrialTraces(embedded)
+    this.#written = new WrittenCatalogs(embedded)
+    this.#traces = new TrialTraces(embedded, this.#written)
     this.#evaluations = new Evaluations(embedded, kind, this.#settings, this.#traces)
   }
 
@@ -56,6 +61,8 @@ export class InstanceJobs {
         return this.#tryDdl(job)
       case 'snapshot':
         return readCatalog(this.#embedded)
+      case 'image':
+        return this.#image()
     }
   }
 
@@ -79,12 +86,12 @@ export class InstanceJobs {
 
   #tryDdl(job: TryDdlJob): TryDdlResult {
     this.#settings.apply(noSettings)
+    this.#written.begin()
     return this.#rolledBack(true, () => {
       this.#embedded.hooks.setNextOid(job.nextOid)
       for (const step of job.pendingDdl) runDdlStep(this.#embedded, step)
       const outcome = runDdlStep(this.#embedded, job.step)
-      const catalog: RawCatalog = readCatalog(this.#embedded)
-      return { ...outcome, catalog }
+      return { ...outcome, catalog: this.#readChange() }
     })
   }
 
@@ -93,17 +100,35 @@ export class InstanceJobs {
     this.#traces.clean()
     const evaluator = this.#kind === 'evaluator'
     if (evaluator) this.#embedded.run(beforeDdl)
-    if (job.atomic) this.#committed(job.steps)
-    else for (const step of job.steps) this.#committed([step])
+    let catalog: RawCatalog | undefined
+    if (job.wantsCatalog === true) this.#written.begin()
+    if (job.atomic) {
+      this.#committed(job.steps, () => {
+        if (job.wantsCatalog === true) catalog = this.#readChange()
+      })
+    } else for (const step of job.steps) this.#committed([step])
     if (evaluator) this.#embedded.run(afterDdl)
     this.#evaluations.forget()
-    return { nextOid: this.#embedded.hooks.getNextOid() }
+    return { nextOid: this.#embedded.hooks.getNextOid(), catalog }
   }
 
-  #committed(steps: readonly DdlStep[]): void {
+  #image(): Uint8Array {
+    const bundle = encodeBundle(this.#embedded.dataFiles())
+    const shared = new Uint8Array(new SharedArrayBuffer(bundle.length))
+    shared.set(bundle)
+    return shared
+  }
+
+  /** In the transaction that has changed it. */
+  #readChange(): RawCatalog {
+    return readCatalog(this.#embedded, findChange(this.#embedded, this.#written.read()))
+  }
+
+  #committed(steps: readonly DdlStep[], atEnd: () => void = () => {}): void {
     this.#embedded.run('BEGIN')
     try {
       for (const step of steps) runDdlStep(this.#embedded, step)
+      atEnd()
       this.#embedded.run('COMMIT')
     } catch (error) {
       this.#traces.note(true)

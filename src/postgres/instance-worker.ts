@@ -7,11 +7,12 @@ import type { Reply, Request, SerializedError, WorkerData } from '#postgres/jobs
 
 const port = parentPort
 if (port === null) throw new InvariantError('instance-worker', 'not a worker')
-const { instanceKind, snapshot, compiled } = workerData as WorkerData
+const { instanceKind, snapshot, image, compiled } = workerData as WorkerData
 const embedded = await openEmbedded(
   instanceKind,
   snapshot,
   compiled as Parameters<typeof openEmbedded>[2],
+  image,
 )
 const jobs = new InstanceJobs(embedded, instanceKind)
 

@@ -10,6 +10,8 @@ import type { InstanceKind } from '#postgres/start-options.js'
 export interface InstanceSource {
   readonly snapshot: Uint8Array
   readonly compiled: unknown
+  /** Hash of all that decides what replaying DDL makes. */
+  readonly program: string
 }
 
 // PostgreSQL itself stops at max_stack_depth (2 MB of its own stack); frames in WebAssembly need many times that.
@@ -32,8 +34,9 @@ export class Instance {
   memoryBytes = 0
   runCount = 0
 
-  constructor(kind: InstanceKind, source: InstanceSource) {
-    const data: WorkerData = { instanceKind: kind, ...source }
+  /** @param image files of another instance to start from, shared */
+  constructor(kind: InstanceKind, { snapshot, compiled }: InstanceSource, image?: Uint8Array) {
+    const data: WorkerData = { instanceKind: kind, snapshot, compiled, image }
     this.#worker = startWorker(data)
     this.#started = new Promise((resolve, reject) => {
       this.#waiting.set(0, { resolve: () => resolve(), reject })

@@ -72,11 +72,15 @@ export interface ApplyJob {
   readonly steps: readonly DdlStep[]
   /** All steps or none; else one transaction each (replay of a log that was accepted). */
   readonly atomic: boolean
+  /** Whether to say what became of the catalog; of atomic ones. */
+  readonly wantsCatalog?: boolean
 }
 
 export interface ApplyResult {
   /** Where the counter of OIDs stands after the last step. */
   readonly nextOid: number
+  /** undefined: it was not asked for. */
+  readonly catalog?: RawCatalog | undefined
 }
 
 export interface TryDdlJob {
@@ -98,11 +102,18 @@ export interface SnapshotJob {
   readonly kind: 'snapshot'
 }
 
+/** Its files, for others to start from: of an instance that has replayed DDL and done nothing else. */
+export interface ImageJob {
+  readonly kind: 'image'
+}
+
 /** Answers of the queries in catalog-queries.ts. */
 export interface RawCatalog {
   readonly json: string
   /** attmissingval in binary: [table OID, attnum, value]. */
   readonly missing: readonly (readonly [number, number, Uint8Array])[]
+  /** Only the tables, types and sequences that have changed; all else is as before. */
+  readonly isChange: boolean
 }
 
 export interface Jobs {
@@ -112,6 +123,8 @@ export interface Jobs {
   readonly apply: readonly [ApplyJob, ApplyResult]
   readonly tryDdl: readonly [TryDdlJob, TryDdlResult]
   readonly snapshot: readonly [SnapshotJob, RawCatalog]
+  /** A bundle in shared memory. */
+  readonly image: readonly [ImageJob, Uint8Array]
 }
 export type Job = Jobs[keyof Jobs][0]
 export type JobResult<K extends keyof Jobs> = Jobs[K][1]
@@ -148,5 +161,7 @@ export interface WorkerData {
   readonly instanceKind: InstanceKind
   /** The snapshot bundle, shared. */
   readonly snapshot: Uint8Array
+  /** Files to start from in place of the snapshot's, shared. */
+  readonly image: Uint8Array | undefined
   readonly compiled: unknown
 }

@@ -7,8 +7,9 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { PGlite } from '@electric-sql/pglite'
+import { readDataFiles } from '#postgres/data-files.js'
 import { type BundleFile, encodeBundle } from '#postgres/snapshot-bundle.js'
-import { dataDirectory, prefixDirectory } from '#postgres/start-options.js'
+import { prefixDirectory } from '#postgres/start-options.js'
 import { readTar } from '#postgres/tar.js'
 
 /** Contrib modules that read no files, start no programs and need no preloading. */
@@ -46,32 +47,11 @@ export async function makeSnapshot(path: string, bootstrapSql: string): Promise<
   await pg.exec('VACUUM (FREEZE, ANALYZE)')
   // The shutdown checkpoint spares every start a recovery; files stay readable after it.
   await pg.close()
-  const files: BundleFile[] = []
-  collect(FS as unknown as FileSystem, dataDirectory, files)
-  files.push(...extensionFiles())
+  const files = [...readDataFiles(FS), ...extensionFiles()]
   mkdirSync(dirname(path), { recursive: true })
   const temporary = `${path}.${process.pid}`
   writeFileSync(temporary, encodeBundle(files))
   renameSync(temporary, path)
-}
-
-interface FileSystem {
-  readdir(path: string): string[]
-  stat(path: string): { mode: number }
-  isDir(mode: number): boolean
-  readFile(path: string): Uint8Array
-}
-
-function collect(fs: FileSystem, directory: string, files: BundleFile[]): void {
-  files.push({ path: directory, content: undefined })
-  for (const name of fs.readdir(directory)) {
-    if (name === '.' || name === '..' || name === 'postmaster.pid') continue
-    const path = `${directory}/${name}`
-    // Template databases: nobody connects to them, they double the size.
-    if (path === `${dataDirectory}/base/1` || path === `${dataDirectory}/base/4`) continue
-    if (fs.isDir(fs.stat(path).mode)) collect(fs, path, files)
-    else files.push({ path, content: fs.readFile(path) })
-  }
 }
 
 function extensionFiles(): BundleFile[] {

@@ -4,6 +4,7 @@
  * must be gone before the same step runs again, or it gets other OIDs than on other instances.
  */
 import type { Embedded } from '#postgres/embedded.js'
+import type { WrittenCatalogs } from '#postgres/written-catalogs.js'
 
 /** System tables whose rows have an OID of their own. */
 const catalogsWithOid = [
@@ -51,12 +52,14 @@ const trialsBetweenOthers = 100
 
 export class TrialTraces {
   readonly #embedded: Embedded
+  readonly #written: WrittenCatalogs
   readonly #catalogs = new Set<string>()
   #files = false
   #trials = 0
 
-  constructor(embedded: Embedded) {
+  constructor(embedded: Embedded, written: WrittenCatalogs) {
     this.#embedded = embedded
+    this.#written = written
   }
 
   /** In the transaction, before it is rolled back. `failed`: it answers no questions any more. */
@@ -65,8 +68,11 @@ export class TrialTraces {
     this.#trials += 1
     const written = failed
       ? catalogsWithOid
-      : this.#embedded.column('SELECT relname FROM pg_stat_xact_sys_tables WHERE n_tup_ins > 0')
-    for (const name of written) if (name !== null && withOid.has(name)) this.#catalogs.add(name)
+      : this.#written
+          .read()
+          .filter(({ inserted }) => inserted > 0)
+          .map(({ name }) => name)
+    for (const name of written) if (withOid.has(name)) this.#catalogs.add(name)
   }
 
   /** Files only: a rolled-back REINDEX. */
