@@ -50,6 +50,7 @@ export interface ProxyOptions {
 }
 
 const proxyIdBytes = 12
+const tablesPutAtOnce = 16
 
 export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   const environment: ProxyEnvironment = {
@@ -152,9 +153,23 @@ async function inDdlTurn(environment: ProxyEnvironment, work: () => Promise<void
 async function putTables(environment: ProxyEnvironment): Promise<void> {
   const catalog = environment.postgres.catalog()
   const version = await nextFormVersion(catalog.version + 1, environment.coordinator)
-  for (const table of catalog.tables.values()) {
-    if (table.kind === 'table') await environment.streaming.putTable(toTableSchema(table, version))
+  const left = [...catalog.tables.values()].filter(({ kind }) => kind === 'table').values()
+  let hasFailed = false
+  const putNext = async (): Promise<void> => {
+    for (const table of left) {
+      if (hasFailed) return
+      try {
+        await environment.streaming.putTable(toTableSchema(table, version))
+      } catch (error) {
+        hasFailed = true
+        throw error
+      }
+    }
   }
+  // Each is a write of the meta store on every log channel: of many tables, many at a time.
+  const outcomes = await Promise.allSettled(Array.from({ length: tablesPutAtOnce }, putNext))
+  const failed = outcomes.find(({ status }) => status === 'rejected')
+  if (failed?.status === 'rejected') throw failed.reason
 }
 
 async function createRole(
