@@ -216,6 +216,9 @@ class Run {
         await world.sleep(20)
       }
     }
+    this.phase = 'recovery: counting rows'
+    // What was deleted is under way to some counts, what has expired to its deletion.
+    while (!(await this.#isCounted(session))) await world.sleep(20)
     world.say('world', 'done')
   }
 
@@ -228,6 +231,25 @@ class Run {
     } catch (error) {
       this.#world.say('world', `cannot read: ${String(error)}`)
       return undefined
+    }
+  }
+
+  /** What a table is said to have is what is read of it. */
+  async #isCounted(session: Session): Promise<boolean> {
+    try {
+      const readAt = await session.strongTimestamp()
+      const seen = await session.snapshot([...this.#catalog.tables.keys()], readAt)
+      for (const [tableId, rows] of seen) {
+        const { liveRows } = await session.streaming.statistics(tableId)
+        if (liveRows === rows.length) continue
+        const said = `table ${tableId} is said to have ${liveRows} rows, ${rows.length} are read`
+        this.#world.say('world', said)
+        return false
+      }
+      return true
+    } catch (error) {
+      this.#world.say('world', `cannot count: ${String(error)}`)
+      return false
     }
   }
 
