@@ -27,7 +27,7 @@ import { prepareDdl } from '#postgres/table-options.js'
 // A neighbour that cancels all the time must not keep the others waiting for ever.
 const attemptCountMax = 20
 
-/** What computes for long does not run here. The next instance takes half a second and 6 ms for each DDL statement there ever was. */
+/** What computes for long does not run here. The next instance takes half a second, and 6 ms for each DDL statement since the image. */
 const cancelGraceMs = 1000
 
 export class Catalog {
