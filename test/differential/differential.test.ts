@@ -28,4 +28,4 @@ test(`native plans answer as PostgreSQL alone does (seed ${seed})`, async () => 
   session.close()
   expect(report.differences.map(describe).join('\n\n')).toBe('')
   expect(report.statements).toBeGreaterThan(300)
-}, 150_000)
+}, 400_000)
