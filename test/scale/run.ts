@@ -63,12 +63,13 @@ if (parts.has('streaming')) {
 await load(admin, rowCount)
 print(`${docs.rowCount} rows of ${docs.dimensions} dimensions, ${shards} shards`)
 if (parts.has('query')) {
-  print('\nquery nodes: ten nearest by HNSW, ef_search 100; CPU ms a search')
+  print('\nquery nodes: ten nearest, by HNSW with ef_search 100 and exactly; CPU ms a search')
   await cluster.stop('query-2')
   for (const count of nodeCounts) {
     if (count > 1) await cluster.start(`query-${count}`)
     await untilSteady('segments', async () => (await holdersOf(admin)).length === count)
-    await measure(`${count} query`, 'query', docs.search, 1)
+    await measure(`${count} query, HNSW`, 'query', docs.search, 1)
+    await measure(`${count} query, exact`, 'query', docs.search, 1, 'SET enable_indexscan = off')
   }
   await cluster.stop('query-3')
 }
@@ -107,9 +108,10 @@ async function measure(
   kind: string,
   statement: Statement,
   perStatement: number,
+  setting = 'SET hnsw.ef_search = 100',
 ): Promise<void> {
   const clients = await connectAll(proxies, connectionsPerProxy)
-  for (const client of clients) await client.query('SET hnsw.ef_search = 100')
+  for (const client of clients) await client.query(setting)
   await runFor(clients, seconds / 5, statement)
   const before = cluster.usage()
   const figures: Figures = await runFor(clients, seconds, statement)
