@@ -44,7 +44,10 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
   let proxyName: string | undefined
   let lease: LockLease | undefined
   let next = 0
-  let untold: readonly { readonly request: ReleaseRequest; readonly leaseId: string }[] = []
+  let untold: readonly {
+    readonly request: ReleaseRequest
+    readonly leaseId: string | undefined
+  }[] = []
   const keeping = keep()
 
   async function ask<T>(
@@ -137,7 +140,7 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
     const told = untold
     untold = []
     for (const { request, leaseId } of told) {
-      if (leaseId !== lease?.id) continue
+      if (leaseId !== undefined && leaseId !== lease?.id) continue
       try {
         await ask(backgroundContext, 0, (service) => service.release(request))
       } catch (error) {
@@ -163,8 +166,8 @@ export function followLocks(options: FollowLocksOptions): FollowedLocks {
     async release(request) {
       const leaseId = lease?.id
       forget(request)
-      // Nothing was ever granted.
-      if (leaseId === undefined) return request.scope.kind !== 'one'
+      // Nobody has ever asked for anything.
+      if (proxyName === undefined) return request.scope.kind !== 'one'
       try {
         return await ask(backgroundContext, 0, (service) => service.release(request))
       } catch (error) {

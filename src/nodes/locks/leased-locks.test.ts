@@ -202,3 +202,19 @@ test('a wait can be cancelled while nobody keeps the locks', async () => {
   expect(backgroundContext.signal.aborted).toBe(false)
   await locks.stop()
 }, 15_000)
+
+test('a session that has gone gets nothing: its first request waits for the lease of its proxy, its end does not', async () => {
+  const cluster = new Cluster()
+  await expect.poll(() => cluster.members.some(({ locks }) => locks !== undefined)).toBe(true)
+  const service = cluster.leader.locks as LockService
+  const other = new TestSession(service, 'other', 2)
+  for (const how of ['session', 'transaction'] as const) {
+    const gone = new TestSession(service, `proxy of a ${how}`, 1)
+    const asking = gone.attempt({ names: ['a'] }).catch((error: unknown) => error)
+    await (how === 'session' ? gone.close() : gone.end())
+    expect(await asking).toMatchObject({ sqlState: '57014' })
+    expect((await other.attempt({ names: ['a'] })).outcome).toBe('held')
+    await other.end()
+  }
+  await cluster.stop()
+})

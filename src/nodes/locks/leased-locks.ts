@@ -171,7 +171,11 @@ export async function openLeasedLocks(options: LeasedLocksOptions): Promise<Lock
   }
 
   return {
-    attempt: (request, context) => leased(request.proxy, () => table.attempt(request, context)),
+    attempt: (request, context) =>
+      leased(request.proxy, async () => {
+        checkCancelled(context)
+        return await table.attempt(request, context)
+      }),
     wait: (request, context) =>
       leased(request.proxy, async () => {
         checkCancelled(context)

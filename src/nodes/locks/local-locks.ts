@@ -46,7 +46,7 @@ export function createLocalLocks(): LocalLocks {
     return proxies.get(proxy)?.get(session)
   }
 
-  function sessionOf({ proxy, session, processId }: LockRequest): Session {
+  function sessionOf({ proxy, session }: Pick<LockRequest, 'proxy' | 'session'>): Session {
     let sessions = proxies.get(proxy)
     if (sessions === undefined) {
       sessions = new Map()
@@ -55,7 +55,7 @@ export function createLocalLocks(): LocalLocks {
     let found = sessions.get(session)
     if (found === undefined) {
       found = {
-        holder: table.createHolder(proxy, processId),
+        holder: table.createHolder(proxy),
         granted: 0,
         released: { request: 0, wasHeld: false },
         giveUp: undefined,
@@ -67,14 +67,16 @@ export function createLocalLocks(): LocalLocks {
   }
 
   /** A request of before the end of what it was for: whoever asked has gone. */
-  function checkCurrent({ holder, isOver }: Session, { transaction }: LockRequest): void {
-    if (!isOver && transaction > holder.endedTransaction) return
+  function asking(request: LockRequest): Session {
+    const session = sessionOf(request)
+    const { holder, isOver } = session
+    holder.processId = request.processId
+    if (!isOver && request.transaction > holder.endedTransaction) return session
     throw new DatabaseError(SqlState.queryCanceled, 'canceling statement: its transaction is over')
   }
 
   function attempt(request: LockRequest): LockAnswer {
-    const session = sessionOf(request)
-    checkCurrent(session, request)
+    const session = asking(request)
     if (request.request === session.granted) return answers.held
     if (table.take(session.holder, request) !== undefined) return answers.blocked
     session.granted = request.request
@@ -84,8 +86,7 @@ export function createLocalLocks(): LocalLocks {
   async function wait(request: LockRequest, { signal }: Context): Promise<LockAnswer> {
     for (;;) {
       signal.throwIfAborted()
-      const session = sessionOf(request)
-      checkCurrent(session, request)
+      const session = asking(request)
       if (request.request === session.granted) return answers.held
       const lock = table.take(session.holder, request)
       if (lock === undefined) {
@@ -118,8 +119,8 @@ export function createLocalLocks(): LocalLocks {
   }
 
   function release({ proxy, session: id, scope, request }: ReleaseRequest): boolean {
-    const session = find(proxy, id)
-    if (session === undefined) return scope.kind !== 'one'
+    // Of a session that is not known, too: what it has asked for may come later than that it has gone.
+    const session = sessionOf({ proxy, session: id })
     if (scope.kind === 'everything') {
       end(proxy, id, session)
       return true

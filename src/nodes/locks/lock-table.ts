@@ -43,7 +43,8 @@ interface Taken {
 
 export interface Holder {
   readonly proxy: string
-  readonly processId: number
+  /** 0: it has asked for nothing yet. */
+  processId: number
   taken: Taken[]
   waitsFor: { readonly lock: Lock; readonly waiter: Waiter } | undefined
   /** Transactions up to it are over. */
@@ -55,8 +56,8 @@ const modeNames = { shared: 'ShareLock', exclusive: 'ExclusiveLock' } as const
 export class LockTable {
   readonly #spaces = new Map<LockSpace, Map<string | number, Lock>>()
 
-  createHolder(proxy: string, processId: number): Holder {
-    return { proxy, processId, taken: [], waitsFor: undefined, endedTransaction: 0 }
+  createHolder(proxy: string): Holder {
+    return { proxy, processId: 0, taken: [], waitsFor: undefined, endedTransaction: 0 }
   }
 
   /** @returns the first lock that is in the way; undefined: all are held */
