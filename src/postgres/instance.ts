@@ -83,8 +83,8 @@ export class Instance {
   }
 
   /**
-   * The call fails with `reason` at once. What it runs can only be stopped by ending the thread, and the next instance replays all
-   * DDL there is while everybody waits: so it may come to its end, which is near for nearly all. Whoever runs for longer than
+   * The call fails with `reason` at once. What it runs can only be stopped by ending the thread, and everybody waits until
+   * the next instance has started: so it may come to its end, which is near for nearly all. Whoever runs for longer than
    * `graceMs`, counted from its turn, costs the instance; the others may ask the next one.
    * @returns resolves when the instance is rid of the call, or dead
    */
