@@ -25,6 +25,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -77,7 +78,12 @@ function chooseStores(given) {
       `the cluster's data lies in log ${before.log}, objects ${before.objects}: stop it, remove ${data} and the services' data first`,
     )
   }
-  writeFileSync(path, JSON.stringify(chosen))
+  if (before === undefined) {
+    // Nodes that are started one beside the other read it meanwhile: half of it must not be there.
+    const unfinished = `${path}.${process.pid}`
+    writeFileSync(unfinished, JSON.stringify(chosen))
+    renameSync(unfinished, path)
+  }
   return chosen
 }
 
