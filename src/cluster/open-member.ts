@@ -5,14 +5,9 @@
 import type { Runtime } from '#base/runtime.js'
 import { type Connections, openConnections } from '#cluster/connections.js'
 import { type KnownNodes, openKnownNodes } from '#cluster/known-nodes.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import type { MadeCall } from '#net/rpc/rpc-client.js'
-import {
-  openRpcServer,
-  type RpcServer,
-  type RpcTls,
-  type ServedCall,
-  type ServedContract,
-} from '#net/rpc/rpc-server.js'
+import { openRpcServer, type RpcServer, type RpcTls, type ServedCall } from '#net/rpc/rpc-server.js'
 import type { ClusterNode, Coordinator } from '#nodes/coordinator/contract.js'
 import { followLeader } from '#nodes/coordinator/follow-leader.js'
 import { joinCluster, type Membership } from '#nodes/coordinator/membership.js'

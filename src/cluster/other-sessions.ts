@@ -7,7 +7,7 @@ import { backgroundContext } from '#base/context.js'
 import { DatabaseError, SqlState, UnreachableError } from '#base/errors.js'
 import type { Connections } from '#cluster/connections.js'
 import type { KnownNodes } from '#cluster/known-nodes.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import type { OtherProxies, ProxyNode, SessionFact } from '#nodes/proxy/contract.js'
 
 const target = { contract: 'sessions', object: '' }

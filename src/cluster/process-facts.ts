@@ -3,7 +3,7 @@ import { backgroundContext } from '#base/context.js'
 import { UnreachableError } from '#base/errors.js'
 import type { FollowedOwners } from '#cluster/follow-owners.js'
 import type { Member } from '#cluster/open-member.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import type { ClusterFacts, MemoryFact, NodeFact } from '#nodes/proxy/live/cluster-facts.js'
 
 export interface ProcessFacts {

@@ -2,44 +2,49 @@
 import { fileURLToPath } from 'node:url'
 import {
   type Client,
-  type ClientReadableStream,
-  type ClientUnaryCall,
+  type ClientDuplexStream,
   type GrpcObject,
   loadPackageDefinition,
-  type Metadata,
   type ServiceClientConstructor,
   type ServiceDefinition,
-  type ServiceError,
 } from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'
 
-export interface RpcRequest {
-  readonly contract: string
-  readonly object: string
-  readonly method: string
-  readonly arguments: Uint8Array
-  readonly queryId: string
+/** What is not set is not there. */
+export interface Frame {
+  readonly call?: number
+  readonly kind?: number
+  readonly bytes?: Uint8Array
+  readonly continues?: boolean
+  readonly contract?: string
+  readonly object?: string
+  readonly method?: string
+  readonly queryId?: string
+  readonly parts?: number
 }
 
-export interface RpcResponse {
-  readonly value?: Uint8Array | undefined
-  readonly isLast?: boolean | undefined
-  readonly error?: Uint8Array | undefined
-}
+export const kind = {
+  request: 1,
+  more: 2,
+  cancel: 3,
+  part: 4,
+  result: 5,
+  error: 6,
+  refused: 7,
+} as const
 
 /** The stub that gRPC's library makes of node.proto. */
 export interface NodeClient extends Client {
-  call(
-    request: RpcRequest,
-    metadata: Metadata,
-    options: { readonly deadline?: number },
-    done: (error: ServiceError | null, response?: RpcResponse) => void,
-  ): ClientUnaryCall
-  stream(request: RpcRequest): ClientReadableStream<RpcResponse>
+  exchange(): ClientDuplexStream<Frame, Frame>
 }
 
 const path = fileURLToPath(new URL('./node.proto', import.meta.url))
-const definition = loadSync(path, { keepCase: false, defaults: false, bytes: Buffer })
+const definition = loadSync(path, {
+  keepCase: false,
+  defaults: false,
+  bytes: Buffer,
+  longs: Number,
+})
 const elanus = (loadPackageDefinition(definition)['elanus'] as GrpcObject)['v1'] as GrpcObject
 
 export const NodeClientConstructor = elanus['Node'] as ServiceClientConstructor
@@ -47,3 +52,9 @@ export const nodeService: ServiceDefinition = NodeClientConstructor.service
 
 /** A batch of a scan is some megabytes; a commit may carry a COPY's worth of rows. */
 export const messageBytesMax = 1024 * 1024 * 1024
+
+/** Of one frame: what a small message may have to wait for on the wire. */
+export const frameBytesMax = 64 * 1024
+
+/** So much may be on its way unread on a connection: more than there is between hosts of one site at full speed. */
+export const windowBytes = 4 * 1024 * 1024

@@ -2,32 +2,19 @@
  * Serves a node's contracts to other nodes over gRPC.
  *
  * A caller that goes away (cancel, deadline, lost connection) aborts the context of its call; an iterator is returned early.
- * Flow control: the next part of an iterator is asked for when the last one is on its way.
+ * Flow control: an iterator's next part is asked for when the last one is on its way and the caller wants another.
  */
-import { once } from 'node:events'
-import {
-  Server,
-  ServerCredentials,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-} from '@grpc/grpc-js'
-import type { Context } from '#base/context.js'
+import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Runtime } from '#base/runtime.js'
-import { encodeError } from '#net/rpc/error-codec.js'
 import {
-  messageBytesMax,
-  nodeService,
-  type RpcRequest,
-  type RpcResponse,
-} from '#net/rpc/node-service.js'
-import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
-
-/** The methods that travel, each with its arguments; the context comes apart. */
-export type ServedContract = Readonly<Record<string, ServedMethod>>
-
-type ServedMethod = (args: readonly unknown[], context: Context) => unknown
+  type Called,
+  CallsServed,
+  type Serve,
+  type ServedContract,
+  type ServedMethod,
+} from '#net/rpc/calls-served.js'
+import { type Frame, frameBytesMax, nodeService, windowBytes } from '#net/rpc/node-service.js'
 
 export interface RpcServerOptions {
   readonly host: string
@@ -41,12 +28,7 @@ export interface RpcServerOptions {
   readonly onCall?: ((call: ServedCall) => void) | undefined
 }
 
-export interface ServedCall {
-  readonly contract: string
-  readonly object: string
-  readonly method: string
-  /** Of the statement it was for; '' for work that is nobody's. */
-  readonly queryId: string
+export interface ServedCall extends Called {
   readonly ms: number
   /** What it threw. */
   readonly error: unknown
@@ -61,43 +43,28 @@ export interface RpcTls {
 
 export interface RpcServer {
   readonly port: number
-  /** Lets calls end until the deadline, then ends them. */
+  /** Begins no call any more; lets calls end until the deadline, then ends them. */
   stop(deadlineMs: number): Promise<void>
 }
 
-type Unary = ServerUnaryCall<RpcRequest, RpcResponse>
-type Stream = ServerWritableStream<RpcRequest, RpcResponse>
-
 export async function openRpcServer(options: RpcServerOptions): Promise<RpcServer> {
   const server = new Server({
-    'grpc.max_receive_message_length': messageBytesMax,
-    'grpc.max_send_message_length': messageBytesMax,
+    'grpc.max_receive_message_length': 2 * frameBytesMax,
+    'grpc-node.flow_control_window': windowBytes,
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.http2.min_ping_interval_without_data_ms': 500,
     // A caller that is gone without a word: its calls end.
     'grpc.keepalive_time_ms': 5000,
     'grpc.keepalive_timeout_ms': 5000,
   })
+  const exchanges = new Set<CallsServed>()
+  let isStopping = false
   server.addService(nodeService, {
-    call(call: Unary, done: sendUnaryData<RpcResponse>) {
-      told(options, call.request, (method) => answer(call, method))
-        .then(
-          (value) => ({ value: encodeValue(value) }),
-          (error: unknown) => ({ error: encodeError(error) }),
-        )
-        .then(
-          (response) => done(null, response),
-          (error: unknown) => done(null, { error: encodeError(error) }),
-        )
-    },
-    stream(call: Stream) {
-      told(options, call.request, (method) => pour(call, method)).then(
-        () => call.end(),
-        (error: unknown) => {
-          call.write({ error: encodeError(error) })
-          call.end()
-        },
-      )
+    exchange(stream: ServerDuplexStream<Frame, Frame>) {
+      const served = new CallsServed(stream, (called, work) => serve(options, called, work))
+      exchanges.add(served)
+      stream.on('close', () => exchanges.delete(served))
+      if (isStopping) served.stop()
     },
   })
   const { host, port, tls } = options
@@ -117,6 +84,8 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
   return {
     port: bound,
     async stop(deadlineMs) {
+      isStopping = true
+      for (const served of exchanges) served.stop()
       const ended = new AbortController()
       options.runtime.sleep(deadlineMs, ended.signal).then(
         () => server.forceShutdown(),
@@ -128,57 +97,32 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
   }
 }
 
-async function told<T>(
+async function serve(
   options: RpcServerOptions,
-  request: RpcRequest,
-  work: (method: ServedMethod) => Promise<T>,
-): Promise<T> {
+  called: Called,
+  work: Parameters<Serve>[1],
+): Promise<void> {
   const { onCall, runtime } = options
   const startedMs = runtime.monotonicMs()
   // Anybody may make names up: they are not to become names of metrics.
-  let [contract, name] = ['unknown', 'unknown']
+  let [contract, method] = ['unknown', 'unknown']
   const tell = (error: unknown): void => {
-    const { object, queryId } = request
-    const ms = runtime.monotonicMs() - startedMs
-    onCall?.({ contract, object, method: name, queryId, ms, error })
+    const { object, queryId } = called
+    onCall?.({ contract, object, method, queryId, ms: runtime.monotonicMs() - startedMs, error })
   }
   try {
-    const method = lookUp(options, request)
-    contract = request.contract
-    name = request.method
-    const result = await work(method)
+    const found = lookUp(options, called)
+    contract = called.contract
+    method = called.method
+    await work(found)
     tell(undefined)
-    return result
   } catch (error) {
     tell(error)
     throw error
   }
 }
 
-async function answer(call: Unary, method: ServedMethod): Promise<unknown> {
-  return await invoke(method, call.request, contextOf(call))
-}
-
-async function pour(call: Stream, method: ServedMethod): Promise<void> {
-  const context = contextOf(call)
-  const parts = invoke(method, call.request, context) as AsyncGenerator<unknown, unknown>
-  try {
-    for (;;) {
-      const { value, done } = await parts.next()
-      if (call.cancelled) return
-      const isLast = done === true
-      const hasRoom = call.write({ value: encodeValue(value), isLast })
-      if (isLast) return
-      // A stream that ends while it is full drains no more: the caller has gone.
-      if (!hasRoom) await Promise.race([once(call, 'drain'), aborted(context.signal)])
-    }
-  } finally {
-    await parts.return(undefined)
-  }
-}
-
-function lookUp(options: RpcServerOptions, request: RpcRequest): ServedMethod {
-  const { contract, object, method } = request
+function lookUp(options: RpcServerOptions, { contract, object, method }: Called): ServedMethod {
   const served = options.find(contract, object)
   if (served === undefined) {
     throw new DatabaseError(
@@ -191,29 +135,4 @@ function lookUp(options: RpcServerOptions, request: RpcRequest): ServedMethod {
     throw new DatabaseError(SqlState.protocolViolation, `${contract} has no method ${method}`)
   }
   return found
-}
-
-function invoke(method: ServedMethod, request: RpcRequest, context: Context): unknown {
-  const args = decodeValue(request.arguments ?? new Uint8Array())
-  if (!Array.isArray(args)) {
-    throw new DatabaseError(SqlState.protocolViolation, 'arguments are no array')
-  }
-  return method(args, context)
-}
-
-function contextOf(call: Unary | Stream): Context {
-  const controller = new AbortController()
-  call.on('cancelled', () => {
-    const words = 'canceling statement due to user request'
-    controller.abort(new DatabaseError(SqlState.queryCanceled, words))
-  })
-  const { queryId } = call.request
-  return { signal: controller.signal, queryId: queryId === '' ? undefined : queryId }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
 }

@@ -4,8 +4,9 @@ import { expect, test } from 'vitest'
 import { backgroundContext, type Context } from '#base/context.js'
 import { DatabaseError, StoreError, UnreachableError } from '#base/errors.js'
 import { systemRuntime } from '#base/system-runtime.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import { type MadeCall, openRpcClient } from '#net/rpc/rpc-client.js'
-import { openRpcServer, type ServedCall, type ServedContract } from '#net/rpc/rpc-server.js'
+import { openRpcServer, type ServedCall } from '#net/rpc/rpc-server.js'
 import { decodeValue, encodeValue } from '#net/rpc/value-codec.js'
 
 const value = fc.letrec((tie) => ({

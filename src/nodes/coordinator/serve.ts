@@ -1,6 +1,6 @@
 /** A coordinator as other processes call it; remote.ts is the other side. */
 import type { Timestamp } from '#base/timestamp.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import type {
   Coordinator,
   LogChannelOwner,

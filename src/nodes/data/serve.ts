@@ -3,8 +3,8 @@ import type { TableSchema, VectorIndexSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { SegmentIdentity } from '#engine/segment/object-names.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import { serveLong } from '#net/rpc/long-call.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type { DataNode } from '#nodes/data/contract.js'
 
 type Deletes = { readonly rowIds: Float64Array; readonly deleted: Float64Array }

@@ -1,6 +1,7 @@
 /** The lock service as other processes call it; remote.ts is the other side. */
+
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import { serveLong } from '#net/rpc/long-call.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type { LockRequest, LockService, ReleaseRequest } from '#nodes/locks/contract.js'
 
 export function serveLocks(locks: LockService): ServedContract {

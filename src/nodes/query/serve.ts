@@ -3,7 +3,7 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { AggregateFragment, ScanFragment, SearchFragment } from '#engine/plan/fragment.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import type { QueryNode } from '#nodes/query/contract.js'
 
 export function serveQuery(node: QueryNode): ServedContract {

@@ -1,8 +1,8 @@
 /** What the leading coordinator orders of a process with streaming nodes; both sides. */
 import { backgroundContext } from '#base/context.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import { callLong, serveLong } from '#net/rpc/long-call.js'
 import type { RpcClient } from '#net/rpc/rpc-client.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type { LogChannelHolder } from '#nodes/streaming/contract.js'
 import type { StreamingHost } from '#nodes/streaming/host.js'
 

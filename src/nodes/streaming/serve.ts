@@ -9,8 +9,8 @@ import type { Timestamp } from '#base/timestamp.js'
 import type { ColumnBatch } from '#engine/columnar/column.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { AggregateFragment, ScanFragment, SearchFragment } from '#engine/plan/fragment.js'
+import type { ServedContract } from '#net/rpc/calls-served.js'
 import { serveLong } from '#net/rpc/long-call.js'
-import type { ServedContract } from '#net/rpc/rpc-server.js'
 import type {
   AttachedShard,
   ChannelWrite,
