@@ -41,6 +41,7 @@ export class CallsInFlight {
   readonly #deadlines = new Map<number, number>()
   readonly #over = new AbortController()
   #isWatching = false
+  #isClosing = false
   #last = 0
 
   constructor(stream: ClientDuplexStream<Frame, Frame>, address: string, runtime: Runtime) {
@@ -58,9 +59,14 @@ export class CallsInFlight {
     return this.#over.signal.aborted
   }
 
-  /** No call begins any more; those under way end. */
+  /** No call is to begin any more; the exchange ends when those under way have. */
   close(): void {
-    this.#stream.end()
+    this.#isClosing = true
+    this.#endWhenIdle()
+  }
+
+  #endWhenIdle(): void {
+    if (this.#isClosing && !this.isOver && this.#calls.size === 0) this.#stream.end()
   }
 
   /** @throws what the method threw; UnreachableError; the signal's reason */
@@ -171,7 +177,8 @@ export class CallsInFlight {
   #cancel(call: number): void {
     if (!this.#calls.delete(call)) return
     this.#sender.drop(call)
-    if (!this.isOver) this.#sender.send({ call, kind: kind.cancel }, none)
+    if (this.isOver) return
+    this.#sender.send({ call, kind: kind.cancel }, none, () => this.#endWhenIdle())
   }
 
   #read(frame: Frame): void {
@@ -183,7 +190,10 @@ export class CallsInFlight {
       const bytes = open.reader.read(frame)
       if (bytes === undefined) return
       const answer = { kind: frame.kind ?? 0, bytes }
-      if (answer.kind !== kind.part) this.#calls.delete(call)
+      if (answer.kind !== kind.part) {
+        this.#calls.delete(call)
+        this.#endWhenIdle()
+      }
       open.take(answer)
     } catch (error) {
       this.#cancel(call)

@@ -134,6 +134,28 @@ test('a node that stops begins nothing, and ends what it has begun', async () =>
   expect(count).toBe(1)
 })
 
+test('a client that is closed lets its calls end, and is gone then', async () => {
+  let finish: (value: string) => void = () => {}
+  const server = await serve({
+    ...echo,
+    wait: () =>
+      new Promise((resolve) => {
+        finish = resolve
+      }),
+  })
+  const client = connect(server.port)
+  const begun = client.call(target, 'wait', [], backgroundContext)
+  const parts = client.stream(target, 'parts', [[1, 2, 3, 4, 5]], backgroundContext)
+  expect((await parts.next()).value).toBe(1)
+  client.close()
+  const found: unknown[] = []
+  for await (const part of parts) found.push(part)
+  expect(found).toEqual([2, 3, 4, 5])
+  finish('done')
+  expect(await begun).toBe('done')
+  await server.stop(60_000)
+})
+
 test('a call that is not answered in time ends at both ends; those after it go on', async () => {
   let reason: unknown
   const { port } = await serve({
