@@ -31,7 +31,7 @@ export async function runSuites(proxies, wanted) {
     throw new Error(`no such suite: ${unknown}; ${suites.map(({ name }) => name).join(', ')}`)
   }
   const rows = new Map()
-  const skips = new Map()
+  const skips = new Set()
   let failed = 0
   for (const [i, proxy] of proxies.entries()) {
     // The first one is tested, the next one is the other.
@@ -45,7 +45,7 @@ export async function runSuites(proxies, wanted) {
         row[proxy.name] = counts
         rows.set(file, row)
         failed += counts.failed
-        for (const { name, why } of counts.skips) skips.set(`${file}: ${name}`, why)
+        for (const skip of counts.skips) skips.add(`${file}: ${skip}`)
       }
     }
   }
@@ -101,7 +101,7 @@ function print(rows, skips, proxies) {
     )
   }
   if (skips.size > 0) console.log('\nskipped:')
-  for (const [name, why] of skips) console.log(`- ${name}: ${why}`)
+  for (const skip of skips) console.log(`- ${skip}`)
 }
 
 function cell(counts) {

@@ -83,7 +83,7 @@ function report() {
   console.log('\n=== suites')
   for (const { name, passed, failed, skipped, skips } of results) {
     console.log(`${name}: ${passed} passed, ${failed} failed, ${skipped} skipped`)
-    for (const skip of skips) console.log(`  skipped: ${skip.name}: ${skip.why}`)
+    for (const skip of skips) console.log(`  skipped: ${skip}`)
     sum.passed += passed
     sum.failed += failed
     sum.skipped += skipped

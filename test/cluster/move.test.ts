@@ -49,7 +49,7 @@ const counted = (client: pg.Client) =>
   )
 
 describe.skipIf(secondAddress === undefined || s3 === undefined)(
-  'a cluster of ELANUS_TEST_SERVER, objects in ELANUS_TEST_S3',
+  'moving: needs a cluster in ELANUS_TEST_SERVER and a bucket in ELANUS_TEST_S3',
   () => {
     let folder: string
     let bucketFolder: string
