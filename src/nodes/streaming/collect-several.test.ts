@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { SegmentChange } from '#nodes/coordinator/contract.js'
 import { Cluster, request } from '#nodes/streaming/cluster.testing.js'
 import { context, docs, insert, tableId } from '#nodes/streaming/streaming.testing.js'
+import { forgetTable } from '#nodes/streaming/table-settings.js'
 
 const schema = { ...docs, shardCount: 2 }
 const shard = [0, 1].find((one) => (tableId + one) % 2 === 1) ?? 0
@@ -66,4 +67,25 @@ test('OBJ-1: what another owner wrote so long ago that it was collected is not r
   await cluster.members.get('log-1')?.stop()
   await cluster.open('log-1')
   expect(await ids()).toHaveLength(20)
+})
+
+test('OBJ-1: an owner that opens strikes its own segments of a table that is gone, not those of an owner that has not heard of it', async () => {
+  const shards = [0, 1]
+  for (const one of shards) {
+    const { inserts } = insert({ id: 100 + one, name: `of shard ${one}` })
+    const write = { shard: one, ...(inserts === undefined ? {} : { inserts }) }
+    await cluster.node(cluster.ownerOf(one)).commit(request([write]), context)
+    await cluster.node(cluster.ownerOf(one)).flush(tableId, context)
+  }
+  const recorded = async () => (await cluster.coordinator.segments()).map((one) => one.shard)
+  expect(new Set(await recorded())).toEqual(new Set(shards))
+  await forgetTable(cluster.coordinator, tableId)
+  const reopen = async (logChannel: string): Promise<void> => {
+    await cluster.members.get(logChannel)?.stop()
+    await cluster.open(logChannel)
+  }
+  await reopen('log-0')
+  expect(new Set(await recorded())).toEqual(new Set([shard]))
+  await reopen('log-1')
+  expect(await recorded()).toEqual([])
 })

@@ -25,7 +25,7 @@ import { isTruncated, unappliedSince } from '#nodes/streaming/needed-position.js
 import { readableSince } from '#nodes/streaming/readable-since.js'
 import { recordSegments } from '#nodes/streaming/record-segments.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
-import { horizonOf, removableUntil, type StreamingState, tableOf } from '#nodes/streaming/state.js'
+import { removableUntil, type StreamingState, tableOf } from '#nodes/streaming/state.js'
 import { saveDeletes } from '#nodes/streaming/switch-manifest.js'
 import type { SealedEntry } from '#nodes/streaming/view.js'
 

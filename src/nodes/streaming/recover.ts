@@ -1,6 +1,6 @@
 /**
  * Brings a streaming node up from what is stored: tables, flushed segments and their deletes from the coordinator's
- * records, the rest from the log. Segments of tables that are gone are struck from the records (a drop was cut short).
+ * records, the rest from the log. Its segments of tables that are gone are struck from the records (a drop was cut short).
  */
 import { backgroundContext } from '#base/context.js'
 import { invariant } from '#base/errors.js'
@@ -13,6 +13,7 @@ import {
   readableCheckpoint,
   rowIdCheckpoint,
 } from '#nodes/streaming/checkpoint-names.js'
+import { logChannelOf } from '#nodes/streaming/contract.js'
 import { loadDecisions } from '#nodes/streaming/decisions.js'
 import { Replay } from '#nodes/streaming/replay.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
@@ -104,14 +105,21 @@ async function recoverSegments(state: StreamingState): Promise<Timestamp> {
   return newest as Timestamp
 }
 
-/** Segments of tables that are gone: a drop was cut short. Other owners' shards of tables that are there are theirs. */
+/**
+ * Segments of tables that are gone: a drop was cut short. Those on other log channels are their owners': who has not heard of the
+ * drop yet may be recording a newer manifest, and what was struck would come back when its objects may already go (OBJ-1).
+ */
 async function strikeOrphans(
   state: StreamingState,
   manifests: readonly SegmentManifest[],
 ): Promise<void> {
-  const strangers = manifests.filter(({ tableId }) => !state.tables.has(tableId))
+  const { logChannel, logChannelCount, tables } = state
+  const strangers = manifests.filter(
+    ({ tableId, shard }) =>
+      !tables.has(tableId) && logChannelOf(tableId, shard, logChannelCount) === logChannel,
+  )
   if (strangers.length === 0) return
-  // Tables that came since ours were read have segments of other owners: asked after the manifests, all tables are known.
+  // Tables that came since ours were read: asked after the manifests, all are known.
   const known = new Set((await loadTables(state.coordinator)).map(({ tableId }) => tableId))
   const remove = strangers
     .filter(({ tableId }) => !known.has(tableId))
