@@ -47,7 +47,7 @@ module.exports = {
     forbid('contract-carries-no-implementation', { path: '^src/nodes/[^/]+/contract[.]ts$' }, { path: '^src/nodes/(?![^/]+/contract[.]ts$)|^src/storage/' }),
     forbid(
       'nothing-below-knows-how-it-is-put-together',
-      { path: '^src/[^/]+/', pathNot: '^src/cli/' },
+      { path: '^src/[^/]+/', pathNot: '^src/(cli|assemble)/' },
       { path: '^src/[^/]+[.]ts$|^src/cli/', pathNot: '^src/config[.]ts$' },
     ),
     forbid('product-never-imports-tests', { path: '^src/', pathNot: tests }, { path: `^test/|${tests}` }),
