@@ -42,6 +42,21 @@ test('any value comes back as it went', () => {
   )
 })
 
+test('whatever the room that is left, typed arrays come back as they went', () => {
+  const sizes = fc.array(fc.integer({ min: 0, max: 700 }), { minLength: 1, maxLength: 12 })
+  fc.assert(
+    fc.property(sizes, (all) => {
+      const sent = all.map((size, i) => new Uint8Array(size).fill(i + 1))
+      const back = decodeValue(encodeValue(sent)) as readonly Uint8Array[]
+      expect(back.length).toBe(sent.length)
+      back.forEach((bytes, i) => {
+        expect(Buffer.compare(bytes, sent[i] ?? bytes.subarray(1))).toBe(0)
+      })
+    }),
+    { numRuns: 1000 },
+  )
+})
+
 test('bytes that are no value are refused, never more', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), value, fc.nat(), (noise, sent, at) => {

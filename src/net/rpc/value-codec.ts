@@ -200,7 +200,9 @@ class ValueWriter {
     this.u8(kind)
     this.#u32(value.byteLength)
     const padding = (8 - (this.#length % 8)) % 8
-    this.#bytes.fill(0, this.#room(padding), this.#length)
+    // Room may be made in another buffer: asked for before the buffer is.
+    const from = this.#room(padding)
+    this.#bytes.fill(0, from, from + padding)
     const at = this.#room(value.byteLength)
     this.#bytes.set(new Uint8Array(value.buffer, value.byteOffset, value.byteLength), at)
   }

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { DatabaseError, UnreachableError } from '#base/errors.js'
+import type { Runtime } from '#base/runtime.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import type { Timestamp } from '#base/timestamp.js'
 import { rowIdsOfShard } from '#engine/columnar/row-id.js'
@@ -83,7 +84,12 @@ beforeEach(async () => {
   loss = () => 'nothing'
   cluster = await Cluster.create(logChannelCount, 'near')
   await cluster.openAll()
-  streaming = openDistributedStreaming({
+  streaming = open(runtime)
+  await streaming.putTable(table)
+})
+
+function open(within: Runtime): DistributedStreaming {
+  return openDistributedStreaming({
     nodes: new Map(
       cluster.logChannels.map((name) => [
         name,
@@ -95,10 +101,9 @@ beforeEach(async () => {
     ),
     logChannelOf: (id, shard) => logChannelOf(id, shard, logChannelCount),
     oracle: cluster.coordinator,
-    runtime,
+    runtime: within,
   })
-  await streaming.putTable(table)
-})
+}
 
 afterEach(async () => {
   loss = () => 'nothing'
@@ -266,6 +271,26 @@ test('who waited for a lost decision is told what became of it', async () => {
   await commit(many(1, 20))
   expect(lostCommits).toBe(1)
   expect(await ids()).toHaveLength(20)
+})
+
+test('statistics count what was committed here, once participants have been told', async () => {
+  let left = 3
+  const opened = open(systemRuntime)
+  await opened.putTable(table)
+  loss = (verb) => {
+    if (verb !== 'finish' || left === 0) return 'nothing'
+    left -= 1
+    return 'request'
+  }
+  const rows = Array.from({ length: 12 }, (_, id) => ({ id, name: `doc ${id}` }))
+  const readAt = await opened.strongTimestamp()
+  const request = { writes: writesOf(rows), staged: [], references: [], readAt }
+  await opened.commit(request, context)
+  expect((await opened.statistics(tableId)).liveRows).toBeLessThan(rows.length)
+  await opened.told()
+  expect(left).toBe(0)
+  expect((await opened.statistics(tableId)).liveRows).toBe(rows.length)
+  await opened.stop()
 })
 
 test('statistics of all log channels are added up', async () => {

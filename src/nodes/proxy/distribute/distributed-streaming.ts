@@ -40,6 +40,11 @@ export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
   forgetTable(tableId: number): void
   /** The log channel that a shard lies on. */
   logChannelOf(tableId: number, shard: number): string
+  /**
+   * Participants of what was committed here have heard of it, or are away for a while already. Statistics do not count rows whose
+   * participant has not heard; reads need not care, they wait there.
+   */
+  told(): Promise<void>
   /** Waits for what must still be told to participants, some seconds at most; nodes are not stopped. */
   stop(): Promise<void>
 }
@@ -56,6 +61,7 @@ export interface DistributedStreamingOptions {
 
 /** After the client has its answer, participants are told what became of their part: how long stop() waits for that. */
 const stopWaitMs = 2000
+const toldWaitMs = 1000
 
 export function openDistributedStreaming(
   options: DistributedStreamingOptions,
@@ -105,6 +111,13 @@ export function openDistributedStreaming(
     logChannelOf: options.logChannelOf,
     noteTable: (schema) => layout.put(schema),
     forgetTable: (tableId) => layout.drop(tableId),
+    async told() {
+      if (background.size === 0) return
+      const isTold = new AbortController()
+      const waited = runtime.sleep(toldWaitMs, isTold.signal).catch(() => {})
+      await Promise.race([Promise.all(background), waited])
+      isTold.abort()
+    },
     async stop() {
       const waited = runtime.sleep(stopWaitMs, stopping.signal).catch(() => {})
       await Promise.race([Promise.all(background), waited])

@@ -11,7 +11,10 @@ import type { Postgres } from '#postgres/contract.js'
 
 export interface LiveSources {
   readonly postgres: Postgres
-  readonly streaming: Pick<DistributedStreaming, 'statistics' | 'activities' | 'logChannelOf'>
+  readonly streaming: Pick<
+    DistributedStreaming,
+    'statistics' | 'told' | 'activities' | 'logChannelOf'
+  >
   readonly tableCounters: TableCounters
   readonly facts: ClusterFacts | undefined
   readonly progress: Progress

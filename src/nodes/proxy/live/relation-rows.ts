@@ -64,6 +64,8 @@ const nothing: Size = {
 /** A row for each table, for each unique and vector index, and for partitioned tables what their partitions have in rows. */
 export async function relations(sources: LiveSources): Promise<readonly LiveRow[]> {
   const { postgres, streaming, tableCounters } = sources
+  // Whoever has just committed counts what he has committed.
+  await streaming.told()
   const catalog = postgres.catalog()
   const rows: LiveRow[] = []
   const rowCounts = new Map<number, number>()
