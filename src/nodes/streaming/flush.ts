@@ -84,9 +84,9 @@ async function flushSegment(
     await state.switching.run(async () => {
       if (channel.dropped) return
       const checkpoints = readableSince(channel, readableFrom)
-      if (checkpoints.size > 0) {
-        await state.coordinator.switchSegments({ add: [], remove: [], checkpoints })
-      }
+      // An attempt before, when it had rows, may have been recorded without our hearing of it.
+      const remove = [segment.segmentId]
+      await state.coordinator.switchSegments({ add: [], remove, checkpoints })
       dropGrowing(channel, segment)
     })
     return
