@@ -119,13 +119,19 @@ export async function compactGroup(
   const horizon = scope === 'now' ? deletesUntil : removableUntil(state, deletesUntil)
   const dropped = inputs.map((entry) => droppedRows(entry, horizon))
   const allDropped = inputs.every((entry, i) => isWhollyIn(entry.manifest, dropped[i]))
-  const manifest = allDropped
+  const merged = allDropped
     ? undefined
     : await merge(state, schema, inputs, dropped, deletesUntil, context)
   const isReplaced = await state.switching.run(() =>
-    replace(state, channel, inputs, dropped, manifest, schema, since, context),
+    replace(state, channel, inputs, dropped, merged, schema, since, context),
   )
-  return isReplaced ? reportOf(inputs, manifest) : nothingDone
+  return isReplaced ? reportOf(inputs, merged?.manifest) : nothingDone
+}
+
+interface Merged {
+  readonly manifest: SegmentManifest
+  /** Of each input: how many deletes its object had when it was read; undefined: not all that there were. */
+  readonly savedCounts: readonly (number | undefined)[]
 }
 
 /** Reads from here on miss nothing that was dropped. */
@@ -165,8 +171,12 @@ async function merge(
   dropped: readonly Float64Array[],
   deletesUntil: Timestamp,
   context: Context,
-): Promise<SegmentManifest | undefined> {
+): Promise<Merged | undefined> {
   await state.segmentIds.ensure(1)
+  // In the same step as the manifests are taken: deletes go on meanwhile, and are written down for the inputs, which go.
+  const savedCounts = inputs.map(({ deletes }) =>
+    deletes.unsavedSince === Number.POSITIVE_INFINITY ? deletes.count : undefined,
+  )
   const parts = inputs.map((entry, i) => ({
     manifest: entry.manifest,
     deletedRowIds: dropped[i] ?? new Float64Array(0),
@@ -177,7 +187,7 @@ async function merge(
   for (const index of schema.vectorIndexes) {
     manifest = await state.dataNode.buildIndex(manifest, schema, index, () => {}, context)
   }
-  return manifest
+  return { manifest, savedCounts }
 }
 
 async function replace(
@@ -185,11 +195,12 @@ async function replace(
   channel: Channel,
   inputs: readonly SealedEntry[],
   dropped: readonly Float64Array[],
-  manifest: SegmentManifest | undefined,
+  merged: Merged | undefined,
   schema: TableSchema,
   since: number,
   context: Context,
 ): Promise<boolean> {
+  const manifest = merged?.manifest
   if (!isReplaceable(channel, inputs)) return false
   if (manifest !== undefined) await state.queryNode.load(manifest, schema)
   let isRecorded = false
@@ -207,7 +218,7 @@ async function replace(
       state.queryNode.release(manifest.segmentId).catch(() => {})
     }
   }
-  const entry = manifest && entryOf(state, manifest, inputs, dropped, since)
+  const entry = merged && entryOf(state, merged, inputs, dropped, since)
   const { growing, sealed } = channel.view
   const others = sealed.filter((candidate) => !inputs.includes(candidate))
   const next = entry === undefined ? others : [...others, entry]
@@ -223,10 +234,10 @@ function isReplaceable(channel: Channel, inputs: readonly SealedEntry[]): boolea
   return present && !channel.dropped && !inputs.some(isTruncated)
 }
 
-/** All deletes of the inputs but of dropped rows. Which of them the objects hold is not told apart: all are passed on. */
+/** All deletes of the inputs but of dropped rows. Which of them the object holds is not told apart, unless it holds all. */
 function entryOf(
   state: StreamingState,
-  manifest: SegmentManifest,
+  { manifest, savedCounts }: Merged,
   inputs: readonly SealedEntry[],
   dropped: readonly Float64Array[],
   since: number,
@@ -248,7 +259,8 @@ function entryOf(
       else together.push(rowId)
     }
   })
-  if (inputs.every((input) => input.deletes.unsavedSince === Number.POSITIVE_INFINITY)) {
+  // That an input has all of its deletes written down by now does not say that what was merged had them.
+  if (inputs.every((input, i) => input.deletes.count === savedCounts[i])) {
     deletes.unsavedSince = Number.POSITIVE_INFINITY
   }
   for (const [at, rowIds] of byTime) {
