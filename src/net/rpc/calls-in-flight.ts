@@ -249,7 +249,8 @@ const none = new Uint8Array()
 function readAnswer({ kind: found, bytes }: Answer, address: string): unknown {
   if (found === kind.part || found === kind.result) return decodeValue(bytes)
   if (found === kind.error) throw decodeError(bytes)
-  throw lost(address, false, found === kind.refused ? 'it stops' : `unknown frame ${found}`)
+  if (found === kind.refused) throw lost(address, false, 'it stops')
+  throw lost(address, true, `unknown frame ${found}`)
 }
 
 function isNotConnected({ code, details }: ServiceError): boolean {

@@ -28,6 +28,8 @@ interface RunningCall {
   readonly called: Called
   readonly reader: FrameReader
   readonly controller: AbortController
+  /** The request is whole: whatever else comes of it is not asked for. */
+  hasBegun: boolean
   /** Parts of an iterator that may be sent; undefined: it is none. */
   parts: number | undefined
   wake(): void
@@ -105,10 +107,12 @@ export class CallsServed {
       const { contract, object = '', method = '', queryId = '', parts } = frame
       running = {
         called: { contract, object, method, queryId },
-        ...{ reader: new FrameReader(), controller: new AbortController(), parts, wake() {} },
+        ...{ reader: new FrameReader(), controller: new AbortController() },
+        ...{ hasBegun: false, parts, wake() {} },
       }
       this.#calls.set(call, running)
     }
+    if (running.hasBegun) return
     this.#run(call, running, frame).catch((error: unknown) => {
       this.#answer(call, { call, kind: kind.error }, encodeError(error))
     })
@@ -119,6 +123,7 @@ export class CallsServed {
     const { called, controller, reader } = running
     const args = reader.read(frame)
     if (args === undefined) return
+    running.hasBegun = true
     const { queryId } = called
     const context = { signal: controller.signal, queryId: queryId === '' ? undefined : queryId }
     let result: unknown

@@ -9,11 +9,13 @@ import type { ServedContract } from '#net/rpc/calls-served.js'
 import {
   type Frame,
   frameBytesMax,
+  kind,
   type NodeClient,
   NodeClientConstructor,
 } from '#net/rpc/node-service.js'
 import { openRpcClient, type RpcClient } from '#net/rpc/rpc-client.js'
 import { openRpcServer, type RpcServer } from '#net/rpc/rpc-server.js'
+import { encodeValue } from '#net/rpc/value-codec.js'
 
 const target = { contract: 'test', object: '' }
 
@@ -236,6 +238,33 @@ test('frames that mean nothing harm nobody else', async () => {
     }),
     { numRuns: 50 },
   )
+})
+
+test('a request that comes again is not done again', async () => {
+  let count = 0
+  const { port } = await serve({
+    count: async () => {
+      count += 1
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      return count
+    },
+  })
+  const address = `127.0.0.1:${port}`
+  const raw = new NodeClientConstructor(
+    address,
+    credentials.createInsecure(),
+  ) as unknown as NodeClient
+  const exchange = raw.exchange()
+  exchange.on('error', () => {})
+  const answers: Frame[] = []
+  exchange.on('data', (frame: Frame) => answers.push(frame))
+  const request = { call: 1, kind: kind.request, bytes: encodeValue([]), ...target }
+  for (let i = 0; i < 3; i += 1) exchange.write({ ...request, method: 'count' })
+  await expect.poll(() => answers.length).toBe(1)
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  expect([count, answers.length, answers[0]?.kind]).toEqual([1, 1, kind.result])
+  exchange.cancel()
+  raw.close()
 })
 
 // Node.js ends a connection with too many streams that are reset: a stream for each call would be one of these.

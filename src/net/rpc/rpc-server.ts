@@ -63,7 +63,7 @@ export async function openRpcServer(options: RpcServerOptions): Promise<RpcServe
     exchange(stream: ServerDuplexStream<Frame, Frame>) {
       const served = new CallsServed(stream, (called, work) => serve(options, called, work))
       exchanges.add(served)
-      stream.on('close', () => exchanges.delete(served))
+      for (const end of ['close', 'cancelled']) stream.on(end, () => exchanges.delete(served))
       if (isStopping) served.stop()
     },
   })
