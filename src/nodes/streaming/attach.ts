@@ -57,7 +57,7 @@ export async function attach(
       checkpoints.set(channelCheckpoint(channel.name), checkpoint)
       channel.checkpoint = checkpoint
     }
-    await recordSegments(state, { add: segments, remove: [], checkpoints }, context)
+    await recordSegments(state, { add: segments, remove: [], checkpoints })
     // The log does not have these rows.
     await state.coordinator.secure()
     channel.savedRowId = channel.nextRowId

@@ -123,7 +123,7 @@ export async function compactGroup(
     ? undefined
     : await merge(state, schema, inputs, dropped, deletesUntil, context)
   const isReplaced = await state.switching.run(() =>
-    replace(state, channel, inputs, dropped, merged, schema, since, context),
+    replace(state, channel, inputs, dropped, merged, schema, since),
   )
   return isReplaced ? reportOf(inputs, merged?.manifest) : nothingDone
 }
@@ -198,7 +198,6 @@ async function replace(
   merged: Merged | undefined,
   schema: TableSchema,
   since: number,
-  context: Context,
 ): Promise<boolean> {
   const manifest = merged?.manifest
   if (!isReplaceable(channel, inputs)) return false
@@ -211,7 +210,7 @@ async function replace(
       remove: inputs.map(({ segmentId }) => segmentId),
       checkpoints: readableSince(channel, newestDelete(inputs, dropped)),
     }
-    await recordSegments(state, change, context)
+    await recordSegments(state, change)
     isRecorded = true
   } finally {
     if (!isRecorded && manifest !== undefined) {

@@ -42,6 +42,7 @@ import {
 import { prepare } from '#nodes/streaming/prepare.js'
 import { Transactions } from '#nodes/streaming/prepared.js'
 import { RecentReferences } from '#nodes/streaming/recent-references.js'
+import { whileUsable } from '#nodes/streaming/record-segments.js'
 import { recover } from '#nodes/streaming/recover.js'
 import { scan } from '#nodes/streaming/scan.js'
 import { search } from '#nodes/streaming/search.js'
@@ -110,7 +111,8 @@ export async function openStreamingNode(
   options: StreamingNodeOptions,
 ): Promise<LocalStreamingNode> {
   const { wal, logChannel } = options
-  const state = await openState(options)
+  const stopping = new AbortController()
+  const state = await openState(options, stopping.signal)
   try {
     await recover(state, wal, logChannel)
     await state.segmentIds.ensure(1)
@@ -133,6 +135,7 @@ export async function openStreamingNode(
   }
 
   async function abandon(): Promise<void> {
+    stopping.abort(stopped())
     await background?.stop()
     await settling?.stop()
     const left = gate.close()
@@ -182,7 +185,10 @@ function servedBelow(state: StreamingState): Timestamp {
   return (Math.max(state.servedTime, state.commits.appliedTime) + 1) as Timestamp
 }
 
-async function openState(options: StreamingNodeOptions): Promise<StreamingState> {
+async function openState(
+  options: StreamingNodeOptions,
+  stopping: AbortSignal,
+): Promise<StreamingState> {
   const { wal, logChannel, coordinator, queryNode, dataNode, native, runtime } = options
 
   function fail(error: unknown): void {
@@ -223,9 +229,12 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     memory: options.memory ?? new WriteMemory({ runtime }),
     hurry: new Hurry(),
     native,
-    coordinator: isLeased
-      ? ownedCoordinator(coordinator, logChannel, term, () => void ownership.findDeposed())
-      : coordinator,
+    coordinator: whileUsable(
+      isLeased
+        ? ownedCoordinator(coordinator, logChannel, term, () => void ownership.findDeposed())
+        : coordinator,
+      () => state.failure,
+    ),
     queryNode,
     dataNode: jobs.watched(dataNode),
     jobs,
@@ -252,6 +261,7 @@ async function openState(options: StreamingNodeOptions): Promise<StreamingState>
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),
+    stopping,
     fail,
     onPrepared: () => {},
     failure: undefined,

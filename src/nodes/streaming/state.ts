@@ -69,6 +69,8 @@ export interface StreamingState {
   readonly building: Mutex
   /** Changes of what the coordinator and views say about flushed segments. */
   readonly switching: Mutex
+  /** Aborted when the node begins to stop; the reason is the DatabaseError that is said then. */
+  readonly stopping: AbortSignal
   /** Gives up: what is in the log must be read again. */
   readonly fail: (error: unknown) => void
   /** A transaction has been prepared. */
