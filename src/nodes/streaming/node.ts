@@ -240,7 +240,7 @@ async function openState(
     jobs,
     ownership,
     log: new LogAppender(
-      isLeased ? ownedWriter(writer, ownership, runtime, fail) : writer,
+      isLeased ? ownedWriter(logChannel, writer, ownership, runtime, fail) : writer,
       end,
       fail,
     ),
