@@ -10,12 +10,13 @@ import type { Coordinator } from '#nodes/coordinator/contract.js'
 import type { DistributedStreaming } from '#nodes/proxy/distribute/distributed-streaming.js'
 import { Channel } from '#nodes/streaming/channel.js'
 import type { CommitRequest, StreamingNode } from '#nodes/streaming/contract.js'
+import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
 import { FaultyPath, noFaults } from '#storage/faults.js'
 import type { ObjectStore } from '#storage/objects/objects.js'
 import type { MemoryWalDisk } from '#storage/wal/memory/memory-wal.js'
 import type { Wal } from '#storage/wal/wal.js'
 import type { Random } from './random.js'
-import { type Settings, withEmptying, withMovingOwners } from './settings.js'
+import { type Settings, withEmptying, withMovingOwners, withUpkeep } from './settings.js'
 
 export interface Bug {
   readonly invariantName: string
@@ -124,6 +125,35 @@ export const bugs = {
           remove: change.add.length > 0 ? [] : change.remove,
         }),
     }),
+  },
+  'merge-denied': {
+    invariantName: 'SEG-2',
+    // A look-up or a filtered read may be the first to meet the doubled rows.
+    alsoShowsAs: 'KEY-1',
+    says: 'the owner of a log channel is told that a merge was not recorded, which was',
+    settings: withUpkeep,
+    coordinator: (coordinator, random) => ({
+      ...coordinator,
+      async switchSegments(change) {
+        await coordinator.switchSegments(change)
+        const isMerge = change.add.length > 0 && change.remove.length > 0
+        if (isMerge && random.chance(0.2)) throw new StoreError('determinate', 'not recorded')
+      },
+    }),
+  },
+  'late-deletes-forgotten': {
+    invariantName: 'VIEW-1',
+    // Of a transaction that lies on several log channels a part is undone; a row of before may have the key of another.
+    alsoShowsAs: 'TXN-1',
+    says: 'deletes that came while their segment was merged are taken to be in what it was merged into',
+    settings: withUpkeep,
+    plant() {
+      const { hasOnly } = SealedDeletes.prototype
+      SealedDeletes.prototype.hasOnly = () => true
+      return () => {
+        SealedDeletes.prototype.hasOnly = hasOnly
+      }
+    },
   },
   'lease-forgotten': {
     invariantName: 'VIEW-1',

@@ -119,6 +119,12 @@ export class Cluster {
     return true
   }
 
+  /** Whoever owns log channels dies, all at once. */
+  restartOwners(): void {
+    for (const name of this.names('server', 'worker')) this.#kill(name)
+    this.world.count('owners restarted')
+  }
+
   /** Somebody else leads, while the one before may be alive. */
   elect(): void {
     if (this.settings.coordinatorCount === 0) return

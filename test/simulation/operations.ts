@@ -2,7 +2,17 @@
 import { replaceTable, truncate } from './emptying.js'
 import { look, search } from './reads.js'
 import { isPassing, type Session } from './session.js'
-import { addColumn, copyIn, draft, family, maintain, note, rename, transfer } from './workload.js'
+import {
+  addColumn,
+  copyIn,
+  draft,
+  family,
+  maintain,
+  note,
+  rename,
+  transfer,
+  vacuum,
+} from './workload.js'
 
 export type OperationName = keyof typeof operations
 
@@ -19,6 +29,7 @@ export const operations = {
   search,
   addColumn,
   maintain,
+  vacuum,
 } as const satisfies Record<string, (session: Session) => Promise<void>>
 
 /** @returns false when it could not be done now */

@@ -34,6 +34,8 @@ export interface Settings {
   readonly storeRefused: number
   readonly storeLost: number
   readonly storeDoneUnknown: number
+  /** After an answer that got lost: the store refuses for a while, so that asking again says nothing. */
+  readonly storeGoneAfterUnknown: number
   readonly storeDelayMsMax: number
   readonly clockSkewMsMax: number
   readonly clockDriftMax: number
@@ -41,6 +43,8 @@ export interface Settings {
   readonly pauseMsMax: number
   /** Part of the sessions that write nothing: a deposed owner hears of that from nobody. */
   readonly readersOnly: number
+  /** In the end all owners die at once: what is read then is what is on record and in the log. */
+  readonly isRestarted: boolean
 }
 
 export type Blow =
@@ -86,11 +90,48 @@ export function withEmptying(settings: Settings): Settings {
   }
 }
 
+/** Segments are merged, indexed and written down all the time, beside deletes; whether it is recorded is often not said. */
+export function withUpkeep(settings: Settings): Settings {
+  return {
+    ...settings,
+    logChannelCount: 2,
+    shardCount: 1,
+    proxyCount: 2,
+    sessionsPerProxy: 3,
+    isRestarted: true,
+    // Until there are segments to merge.
+    troubleMs: 3 * settings.troubleMs,
+    storeDelayMsMax: Math.min(settings.storeDelayMsMax, 2),
+    storeRefused: 0,
+    storeDoneUnknown: Math.max(settings.storeDoneUnknown, 0.01),
+    storeGoneAfterUnknown: 0.3,
+    pauseMsMax: 5,
+    readersOnly: 0,
+    limits: {
+      ...settings.limits,
+      segmentBytesMax: 600,
+      sealIdleMs: 30,
+      sealIdleRowCountMin: 1,
+      smallSegmentCountMax: 2,
+      deletedPartMax: 0.1,
+      logBytesMax: 2000,
+      backgroundIntervalMs: 10,
+    },
+    everyMs: {
+      ...settings.everyMs,
+      storeAway: Number.POSITIVE_INFINITY,
+      partition: Number.POSITIVE_INFINITY,
+    },
+    operations: { maintain: 3, vacuum: 4, note: 6, transfer: 4, draft: 1, look: 2 },
+  }
+}
+
 /** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
 export function settingsFrom(random: Random): Settings {
   const settings = anySettings(random)
-  const shape = random.choose({ any: 84, movingOwners: 8, emptying: 8 })
+  const shape = random.choose({ any: 80, movingOwners: 8, emptying: 7, upkeep: 5 })
   if (shape === 'movingOwners') return withMovingOwners(settings)
+  if (shape === 'upkeep') return withUpkeep(settings)
   return shape === 'emptying' ? withEmptying(settings) : settings
 }
 
@@ -147,6 +188,7 @@ function anySettings(random: Random): Settings {
     storeRefused: sometimes(0.5, () => random.between(0, 0.02)),
     storeLost: sometimes(0.5, () => random.between(0, 0.01)),
     storeDoneUnknown: sometimes(0.5, () => random.between(0, 0.01)),
+    storeGoneAfterUnknown: sometimes(0.3, () => 0.5),
     storeDelayMsMax: random.pick([0.3, 2, 10]),
     clockSkewMsMax: sometimes(0.5, () => random.between(0, 3000)),
     clockDriftMax: sometimes(0.5, () => random.between(0, 0.05)),
@@ -163,8 +205,10 @@ function anySettings(random: Random): Settings {
       search: weight(2),
       addColumn: sometimes(0.4, () => 1),
       maintain: weight(2),
+      vacuum: sometimes(0.5, () => 1),
     },
     pauseMsMax: random.pick([2, 10, 40, 120]),
     readersOnly: random.chance(0.3) ? 0.7 : 0,
+    isRestarted: random.chance(0.25),
   }
 }

@@ -217,6 +217,13 @@ class Run {
         await world.sleep(20)
       }
     }
+    if (this.#settings.isRestarted) {
+      this.phase = 'recovery: after a restart'
+      this.#cluster.restartOwners()
+      await world.sleep(20)
+      while ((await this.#readAll(session)) === undefined && world.violation === undefined)
+        await world.sleep(20)
+    }
     this.phase = 'recovery: counting rows'
     // What was deleted is under way to some counts, what has expired to its deletion.
     while (!(await this.#isCounted(session))) await world.sleep(20)

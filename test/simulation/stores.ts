@@ -25,6 +25,8 @@ export interface StoreFaults {
   refused: number
   lost: number
   doneUnknown: number
+  /** After one of these. */
+  goneAfterUnknown: number
   delayMsMax: number
   /** Refuses everything until then. */
   awayUntilMs: number
@@ -50,6 +52,7 @@ export class Disks {
       refused: 0,
       lost: 0,
       doneUnknown: 0,
+      goneAfterUnknown: 0,
       delayMsMax: 1,
       awayUntilMs: 0,
     })
@@ -110,7 +113,11 @@ function faultSource(world: World, random: Random, disks: Disks): FaultSource {
       ['done-unknown', faults.doneUnknown],
     ] as const) {
       chance -= probability
-      if (chance < 0) return fault(kind)
+      if (chance >= 0) continue
+      if (kind === 'done-unknown' && random.chance(faults.goneAfterUnknown)) {
+        faults.awayUntilMs = world.nowMs + random.between(5, 150)
+      }
+      return fault(kind)
     }
     return fault('none')
   }

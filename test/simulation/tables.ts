@@ -80,9 +80,11 @@ function table(
   }
 }
 
+export const placeIndexOf = (tableId: number): number => tableId + 50
+
 const placeIndex = (tableId: number): TableSchema['vectorIndexes'] => [
   {
-    indexOid: tableId + 50,
+    indexOid: placeIndexOf(tableId),
     name: 'place',
     attnum: attnumOf.place,
     metric: 'l2',

@@ -19,6 +19,7 @@ export function startTrouble(cluster: Cluster): () => void {
       refused: settings.storeRefused,
       lost: settings.storeLost,
       doneUnknown: settings.storeDoneUnknown,
+      goneAfterUnknown: settings.storeGoneAfterUnknown,
       delayMsMax: settings.storeDelayMsMax,
     })
   }
@@ -65,7 +66,14 @@ export function startTrouble(cluster: Cluster): () => void {
     network.heal()
     Object.assign(network.faults, { loss: 0, duplicate: 0, slow: 0, delayMsMax: 1 })
     for (const faults of Object.values(disks.faults)) {
-      Object.assign(faults, { refused: 0, lost: 0, doneUnknown: 0, delayMsMax: 1, awayUntilMs: 0 })
+      Object.assign(faults, {
+        refused: 0,
+        lost: 0,
+        doneUnknown: 0,
+        goneAfterUnknown: 0,
+        delayMsMax: 1,
+        awayUntilMs: 0,
+      })
     }
   }
 }

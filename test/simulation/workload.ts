@@ -1,5 +1,6 @@
 /** What clients do. Each operation is a few reads and one transaction; the model judges both. */
-import { backgroundContext } from '#base/context.js'
+import { backgroundContext, type Context } from '#base/context.js'
+import { DatabaseError, SqlState } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { StagedRows } from '#nodes/streaming/contract.js'
 import type { SimProcess } from './process.js'
@@ -13,6 +14,7 @@ import {
   namesId,
   notesId,
   parentsId,
+  placeIndexOf,
   primaryKeyOf,
   type Row,
   timeAt,
@@ -240,13 +242,37 @@ async function readAdded(session: Session): Promise<void> {
   }
 }
 
-export async function maintain(session: Session): Promise<void> {
+type Upkeep = 'flush' | 'checkpoint' | 'compact' | 'compact now' | 'reindex'
+
+export function maintain(session: Session): Promise<void> {
+  const kind = session.random.choose<Upkeep>({ flush: 6, checkpoint: 4, compact: 3, reindex: 1 })
+  return keepUp(session, kind)
+}
+
+export function vacuum(session: Session): Promise<void> {
+  return keepUp(session, session.random.choose<Upkeep>({ compact: 3, 'compact now': 1 }))
+}
+
+async function keepUp(session: Session, kind: Upkeep): Promise<void> {
   const { random, streaming, world } = session
-  const kind = random.choose({ flush: 6, checkpoint: 4, compact: 3, 'compact now': 1 })
-  const tableId = random.pick([accountsId, notesId, namesId, session.catalog.draftsId])
+  const indexed = [accountsId, notesId, session.catalog.draftsId]
+  const tableId = random.pick(kind === 'reindex' ? indexed : [...indexed, namesId])
   session.say(`${kind} ${tableId}`)
-  if (kind === 'compact') await streaming.compact(tableId, backgroundContext)
-  else if (kind === 'compact now') await streaming.compact(tableId, backgroundContext, 'now')
-  else await streaming.flush(kind === 'flush' ? tableId : undefined, backgroundContext)
+  const context = random.chance(0.2) ? cancelledSoon(session) : backgroundContext
+  if (kind === 'compact') await streaming.compact(tableId, context)
+  else if (kind === 'compact now') await streaming.compact(tableId, context, 'now')
+  else if (kind === 'reindex') {
+    await streaming.buildIndex(tableId, placeIndexOf(tableId), () => {}, context, 'all')
+  } else await streaming.flush(kind === 'flush' ? tableId : undefined, context)
   world.count(kind)
+}
+
+/** As by a client's cancel request, or its statement_timeout. */
+function cancelledSoon({ random, process, world }: Session): Context {
+  const cancel = new AbortController()
+  void process.runtime.sleep(random.next() * random.next() * 60).then(() => {
+    world.count('statement cancelled')
+    cancel.abort(new DatabaseError(SqlState.queryCanceled, 'canceling statement'))
+  })
+  return { signal: cancel.signal }
 }

@@ -259,7 +259,7 @@ function entryOf(
     }
   })
   // That an input has all of its deletes written down by now does not say that what was merged had them.
-  if (inputs.every((input, i) => input.deletes.count === savedCounts[i])) {
+  if (inputs.every((input, i) => input.deletes.hasOnly(savedCounts[i]))) {
     deletes.unsavedSince = Number.POSITIVE_INFINITY
   }
   for (const [at, rowIds] of byTime) {

@@ -13,6 +13,11 @@ export class SealedDeletes {
     return this.#deleted.size
   }
 
+  /** @param count as it was: undefined when it was not known that they are all written down */
+  hasOnly(count: number | undefined): boolean {
+    return this.#deleted.size === count
+  }
+
   /** Rows deleted at or before. */
   countUntil(at: Timestamp): number {
     let count = 0
