@@ -4,6 +4,7 @@
  *   node --import tsx --conditions=source test/simulation/run.ts --seeds 1000 --from 1 [--jobs 2] [--failures 3]
  *   node --import tsx --conditions=source test/simulation/run.ts --from 42 --trace          one seed, told in full
  *   node --import tsx --conditions=source test/simulation/run.ts --seeds 50 --bug lease-forgotten
+ *   node --import tsx --conditions=source test/simulation/run.ts --seeds 500 --shape upkeep        all of one shape
  *
  * Ends with 1 when an invariant did not hold, or when something that should happen in so many seeds never did.
  */
@@ -12,7 +13,9 @@ import process from 'node:process'
 import { createInterface } from 'node:readline'
 import { type BugName, bugs } from './bugs.js'
 import { Report } from './report.js'
+import { type ShapeName, shapes } from './settings.js'
 import { simulate } from './simulate.js'
+import { noBug } from './world.js'
 
 process.stdout.on('error', () => process.exit())
 const given = new Map<string, string>()
@@ -26,6 +29,7 @@ const seeds = Number(given.get('seeds') ?? 1)
 const jobs = Number(given.get('jobs') ?? 1)
 const failuresMax = Number(given.get('failures') ?? 3)
 const bug = given.has('bug') ? bugs[given.get('bug') as BugName] : undefined
+const shape = given.has('shape') ? shapes[given.get('shape') as ShapeName] : undefined
 const isTraced = given.has('trace')
 const isPart = given.has('part')
 
@@ -42,7 +46,7 @@ async function runHere(): Promise<Report> {
   for (let seed = from; seed < from + seeds && report.failures < failuresMax; seed += 1) {
     const { violation, counts, tail, eventCount } = await simulate(
       seed,
-      bug,
+      shape === undefined ? bug : { ...(bug ?? noBug), settings: shape },
       isTraced ? print : undefined,
     )
     report.seeds += 1
@@ -75,7 +79,9 @@ async function runInParts(): Promise<Report> {
       '--seeds',
       String(Math.min(each, seeds - n * each)),
     ]
-    const more = given.has('bug') ? ['--bug', String(given.get('bug'))] : []
+    const more = ['bug', 'shape'].flatMap((name) =>
+      given.has(name) ? [`--${name}`, String(given.get(name))] : [],
+    )
     const args = [
       ...process.execArgv,
       String(process.argv[1]),
@@ -117,6 +123,8 @@ if (isPart) {
   print(`${partPrefix}${JSON.stringify({ seeds: done, failures, cpuMs, counts: [...counts] })}`)
 } else {
   for (const line of report.lines()) print(line)
-  const isFine = report.failures === 0 && (bug !== undefined || report.missing.length === 0)
+  const isFine =
+    report.failures === 0 &&
+    (bug !== undefined || shape !== undefined || report.missing.length === 0)
   process.exitCode = isFine ? 0 : 1
 }

@@ -126,13 +126,21 @@ export function withUpkeep(settings: Settings): Settings {
   }
 }
 
+export type ShapeName = keyof typeof shapes
+
+export const shapes = {
+  any: (settings: Settings): Settings => settings,
+  movingOwners: withMovingOwners,
+  emptying: withEmptying,
+  upkeep: withUpkeep,
+}
+
 /** Not everything at once: a fault that is absent lets others show (swarm testing, Groce et al. 2012). */
 export function settingsFrom(random: Random): Settings {
   const settings = anySettings(random)
-  const shape = random.choose({ any: 80, movingOwners: 8, emptying: 7, upkeep: 5 })
-  if (shape === 'movingOwners') return withMovingOwners(settings)
-  if (shape === 'upkeep') return withUpkeep(settings)
-  return shape === 'emptying' ? withEmptying(settings) : settings
+  return shapes[random.choose<ShapeName>({ any: 80, movingOwners: 8, emptying: 7, upkeep: 5 })](
+    settings,
+  )
 }
 
 function anySettings(random: Random): Settings {

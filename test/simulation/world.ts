@@ -29,7 +29,7 @@ export class Violation extends Error {
   }
 }
 
-const noBug: Bug = { invariantName: '', says: '' }
+export const noBug: Bug = { invariantName: '', says: '' }
 
 export class World {
   readonly random: Random
