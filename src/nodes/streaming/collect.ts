@@ -17,6 +17,7 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { isManifestName, namedObjects, segmentPrefix } from '#engine/segment/object-names.js'
 import { objectHoldPrefix } from '#nodes/coordinator/contract.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
+import { strikeOrphans } from '#nodes/streaming/orphans.js'
 import { allChannels, type StreamingState } from '#nodes/streaming/state.js'
 
 /** Gives the segment back when the reads inside are done; then its objects may go. */
@@ -26,6 +27,16 @@ export async function releaseSegment(
 ): Promise<void> {
   await queryNode.release(segmentId)
   garbage.segments.set(segmentId, { segmentId, tableId, incarnation })
+}
+
+/** Recorded while its table was dropped: it is struck, by the background if it cannot be now. @throws StoreError */
+export async function forgetSegment(
+  state: StreamingState,
+  manifest: SegmentManifest,
+): Promise<void> {
+  state.garbage.orphans.segmentIds.add(manifest.segmentId)
+  await releaseSegment(state, manifest)
+  await strikeOrphans(state)
 }
 
 /** For views that nobody reads any more. */
@@ -61,6 +72,7 @@ export async function collectReleased(
   context: Context = backgroundContext,
 ): Promise<void> {
   const { garbage, coordinator, dataNode } = state
+  await strikeOrphans(state)
   await Promise.all(garbage.releasing)
   if (garbage.segments.size === 0) return
   const released = [...garbage.segments.values()]

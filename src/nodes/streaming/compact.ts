@@ -17,7 +17,7 @@ import type { TableSchema } from '#engine/columnar/schema.js'
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { saveAllDeletes, strikeTruncated } from '#nodes/streaming/checkpoint.js'
-import { collectReleased, releaseSegments } from '#nodes/streaming/collect.js'
+import { collectReleased, forgetSegment, releaseSegments } from '#nodes/streaming/collect.js'
 import { groupsToCompact } from '#nodes/streaming/compaction-policy.js'
 import type { CompactionReport, CompactionScope } from '#nodes/streaming/contract.js'
 import { closeGrowing, flushClosed } from '#nodes/streaming/flush.js'
@@ -216,6 +216,10 @@ async function replace(
     if (!isRecorded && manifest !== undefined) {
       state.queryNode.release(manifest.segmentId).catch(() => {})
     }
+  }
+  if (channel.dropped) {
+    if (manifest !== undefined) await forgetSegment(state, manifest)
+    return false
   }
   const entry = merged && entryOf(state, merged, inputs, dropped, since)
   const { growing, sealed } = channel.view

@@ -22,7 +22,7 @@ import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { SealedRows } from '#engine/segment/sealed-rows.js'
 import type { Channel } from '#nodes/streaming/channel.js'
 import { channelCheckpoint, rowIdCheckpoint } from '#nodes/streaming/checkpoint-names.js'
-import { releaseSegment } from '#nodes/streaming/collect.js'
+import { forgetSegment } from '#nodes/streaming/collect.js'
 import { neededPosition, unappliedSince } from '#nodes/streaming/needed-position.js'
 import { readableSince } from '#nodes/streaming/readable-since.js'
 import { SealedDeletes } from '#nodes/streaming/sealed-deletes.js'
@@ -112,7 +112,7 @@ async function flushSegment(
     })
     await state.queryNode.load(manifest, segment.schema)
     if (channel.dropped) {
-      await forget(state, manifest)
+      await forgetSegment(state, manifest)
       return
     }
     const entry = createEntry(manifest, rows)
@@ -214,11 +214,4 @@ function dropGrowing(channel: Channel, segment: GrowingSegment): void {
     sealed,
     () => segment.close(),
   )
-}
-
-/** The table was dropped while its segment was being recorded. */
-async function forget(state: StreamingState, manifest: SegmentManifest): Promise<void> {
-  const remove = [manifest.segmentId]
-  await state.coordinator.switchSegments({ add: [], remove, checkpoints: new Map() })
-  await releaseSegment(state, manifest)
 }

@@ -73,7 +73,7 @@ export async function recover(state: StreamingState, wal: Wal, logChannel: strin
 /** @returns newest commit timestamp that a segment has or knows of */
 async function recoverSegments(state: StreamingState): Promise<Timestamp> {
   const manifests = await state.coordinator.segments()
-  await strikeOrphans(state, manifests)
+  await strikeUnknown(state, manifests)
   const entries = new Map<Channel, SealedEntry[]>()
   let newest: number = timestampZero
   for (const manifest of manifests) {
@@ -109,7 +109,7 @@ async function recoverSegments(state: StreamingState): Promise<Timestamp> {
  * Segments of tables that are gone: a drop was cut short. Those on other log channels are their owners': who has not heard of the
  * drop yet may be recording a newer manifest, and what was struck would come back when its objects may already go (OBJ-1).
  */
-async function strikeOrphans(
+async function strikeUnknown(
   state: StreamingState,
   manifests: readonly SegmentManifest[],
 ): Promise<void> {

@@ -3,12 +3,8 @@ import { Mutex } from '#base/async/mutex.js'
 import { invariant } from '#base/errors.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
 import type { Channel } from '#nodes/streaming/channel.js'
-import {
-  channelCheckpoint,
-  readableCheckpoint,
-  rowIdCheckpoint,
-} from '#nodes/streaming/checkpoint-names.js'
 import { releaseSegments } from '#nodes/streaming/collect.js'
+import { strikeOrphans } from '#nodes/streaming/orphans.js'
 import { checkUsable, createTable, type StreamingState } from '#nodes/streaming/state.js'
 import { forgetTable, saveTable } from '#nodes/streaming/table-settings.js'
 import { verifyUnique } from '#nodes/streaming/verify-unique.js'
@@ -81,18 +77,17 @@ export function dropTable(state: StreamingState, tableId: number): Promise<void>
   return oneByOne(state, async () => {
     checkUsable(state)
     const table = state.tables.get(tableId)
-    if (table === undefined) return
+    if (table === undefined) {
+      // Of an attempt before.
+      await strikeOrphans(state)
+      return
+    }
     await forgetTable(state.coordinator, tableId)
     state.tables.delete(tableId)
-    const remove: number[] = []
-    const checkpoints = new Map<string, number>()
     for (const channel of table.channels) {
       channel.dropped = true
-      checkpoints.set(channelCheckpoint(channel.name), -1)
-      checkpoints.set(rowIdCheckpoint(channel.name), -1)
-      checkpoints.set(readableCheckpoint(channel.name), -1)
+      state.garbage.orphans.addChannel(channel)
       const { growing, sealed } = channel.view
-      remove.push(...sealed.map(({ segmentId }) => segmentId))
       channel.switchView([], [], () => {
         for (const segment of growing) segment.close()
         releaseSegments(
@@ -102,6 +97,6 @@ export function dropTable(state: StreamingState, tableId: number): Promise<void>
       })
     }
     // Crash before this: recovery strikes segments of unknown tables.
-    await state.coordinator.switchSegments({ add: [], remove, checkpoints })
+    await strikeOrphans(state)
   })
 }
