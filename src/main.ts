@@ -3,6 +3,8 @@ import { availableParallelism, hostname, totalmem } from 'node:os'
 import { assembleStandalone, type StandaloneEvents, storePassword } from '#assemble.js'
 import { describeError, type Log, openLog } from '#base/log.js'
 import { defaultMemory } from '#base/memory-division.js'
+import { logRepeated } from '#base/repeated-log.js'
+import { systemRuntime } from '#base/system-runtime.js'
 import {
   advertised,
   type Config,
@@ -38,7 +40,7 @@ export async function main(args: readonly string[]): Promise<void> {
   const password = isProxy ? readPassword(config) : undefined
   const events: StandaloneEvents = {
     problem: (what, error) => log('error', what, { error: describeError(error) }),
-    retry: (what, error) => log('warn', what, { error: describeError(error) }),
+    retry: logRepeated(log, systemRuntime),
     fatal: (error) => {
       // Acknowledged writes are in the log; the next start reads them.
       log('error', 'stopping after a failure of the log', { error: describeError(error) })
