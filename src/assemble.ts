@@ -297,13 +297,20 @@ export async function storePassword(
 ): Promise<void> {
   const meta = await openMeta(config, systemRuntime)
   const coordinator = await openCoordinator({ meta, runtime: systemRuntime })
-  const verifier = await makeVerifier(password, systemRuntime.randomBytes(saltBytes))
-  await coordinator.putSetting(
-    `password/${user}`,
-    new TextEncoder().encode(formatVerifier(verifier)),
-  )
+  await putPassword(coordinator, user, password)
   await coordinator.stop()
   await meta.close()
+}
+
+/** What is stored is the verifier, not the password. @throws StoreError */
+export async function putPassword(
+  coordinator: Pick<Coordinator, 'putSetting'>,
+  user: string,
+  password: string,
+): Promise<void> {
+  const verifier = await makeVerifier(password, systemRuntime.randomBytes(saltBytes))
+  const stored = new TextEncoder().encode(formatVerifier(verifier))
+  await coordinator.putSetting(`password/${user}`, stored)
 }
 
 /** Every kind of node is in this process. */

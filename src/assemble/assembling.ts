@@ -4,6 +4,7 @@ import type { StandaloneEvents } from '#assemble.js'
 import { divideMemory } from '#base/memory-division.js'
 import type { MemoryPart } from '#base/memory-parts.js'
 import { systemRuntime } from '#base/system-runtime.js'
+import { untilGivenAway } from '#cluster/leave.js'
 import type { Member } from '#cluster/open-member.js'
 import { type Config, type NodeKind, postgresCount } from '#config.js'
 import { native } from '#engine/index/native.js'
@@ -50,9 +51,15 @@ export function checkMembership(
   )
 }
 
-/** Somebody of the kind to whom what is held here can go. */
-export function isOtherThere({ nodes, address }: Member, kind: NodeKind): boolean {
-  return nodes.ofKind(kind).some((node) => !node.isDraining && node.address !== address)
+/** Resolves when nothing is held here any more, or nobody else of the kind is there to take it, or it takes too long. */
+export function drain(
+  { nodes, address }: Member,
+  kind: NodeKind,
+  holds: () => boolean,
+): Promise<void> {
+  const isOtherThere = () =>
+    nodes.ofKind(kind).some((node) => !node.isDraining && node.address !== address)
+  return untilGivenAway(runtime, drainMsMax, holds, isOtherThere)
 }
 
 export function dataNodeOptions(config: Config, stores: Stores, directory: string) {

@@ -6,7 +6,7 @@ import {
   replicaCount,
   waitForLogChannels,
 } from '#assemble/assembling.js'
-import { listen, snapshotPath } from '#assemble.js'
+import { listen, putPassword, snapshotPath } from '#assemble.js'
 import { systemRuntime } from '#base/system-runtime.js'
 import {
   type CurrentCatalog,
@@ -15,7 +15,7 @@ import {
   tellCatalog,
 } from '#cluster/current-catalog.js'
 import { takeDdlTurn } from '#cluster/ddl-turn.js'
-import { followOwners } from '#cluster/follow-owners.js'
+import { type FollowedOwners, followOwners } from '#cluster/follow-owners.js'
 import { openNotifier } from '#cluster/notify-proxies.js'
 import {
   openOtherSessions,
@@ -25,7 +25,6 @@ import {
 } from '#cluster/other-sessions.js'
 import { gatherFacts } from '#cluster/process-facts.js'
 import { startWatchingKey } from '#cluster/watch-key.js'
-import { formatVerifier, makeVerifier, saltBytes } from '#net/pgwire/scram.js'
 import type { Membership } from '#nodes/coordinator/membership.js'
 import { logChannelsSetting, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { followLocks } from '#nodes/locks/follow-locks.js'
@@ -35,6 +34,7 @@ import { openProxy } from '#nodes/proxy/proxy.js'
 import { decodeDdl } from '#nodes/proxy/session/commit.js'
 import { logChannelOf } from '#nodes/streaming/contract.js'
 import { objectsUrlOf } from '#open-stores.js'
+import type { Postgres } from '#postgres/contract.js'
 import { openPostgres } from '#postgres/open.js'
 
 const runtime = systemRuntime
@@ -47,21 +47,12 @@ export async function openProxyNode(assembling: Assembling, password: string | u
   const { coordinator } = member
   const onError = (error: unknown) => events.retry('following the cluster', error)
   const logChannels = await waitForLogChannels(member, onError)
-  if (password !== undefined) {
-    const verifier = await makeVerifier(password, runtime.randomBytes(saltBytes))
-    const stored = new TextEncoder().encode(formatVerifier(verifier))
-    await coordinator.putSetting(`password/${config.user}`, stored)
-  }
+  if (password !== undefined) await putPassword(coordinator, config.user, password)
   const owners = followOwners({
     ...{ member, meta: stores.meta, runtime, logChannels, onError },
     refreshMs: serviceTimeMs,
   })
-  const postgres = await openPostgres({
-    snapshotPath,
-    ddlLog: (await coordinator.ddlLog()).map(decodeDdl),
-    imagePath: join(config.data, 'catalog.image'),
-    evaluatorCount: config.evaluators,
-  })
+  const postgres = await openCatalog(assembling)
   const streaming = openDistributedStreaming({
     nodes: owners.nodes,
     logChannelOf: (tableId, shard) => logChannelOf(tableId, shard, logChannels.length),
@@ -120,14 +111,7 @@ export async function openProxyNode(assembling: Assembling, password: string | u
   membership = joined
   await following.refresh()
   checkMembership(operations, 'proxy', joined)
-  operations.check(
-    'coordinator',
-    async () => void (await coordinator.getSetting(logChannelsSetting)),
-  )
-  operations.check('log channels', () => {
-    const missing = logChannels.filter((name) => !owners.isKnown(name))
-    return missing.length === 0 ? undefined : `nobody is known to own ${missing.join(', ')}`
-  })
+  checkCluster(assembling, logChannels, owners)
   const proxyNumber = await coordinator.leaseCounter('proxy-numbers', 1, 1)
   const listeners = await listen(config, proxy, operations, events, {
     processIds: { above: processIdsAbove(proxyNumber), count: processIdCount },
@@ -151,4 +135,30 @@ export async function openProxyNode(assembling: Assembling, password: string | u
       await postgres.close()
     },
   }
+}
+
+/** PostgreSQL with all DDL of the database. */
+async function openCatalog({ config, member }: Assembling): Promise<Postgres> {
+  return await openPostgres({
+    snapshotPath,
+    ddlLog: (await member.coordinator.ddlLog()).map(decodeDdl),
+    imagePath: join(config.data, 'catalog.image'),
+    evaluatorCount: config.evaluators,
+  })
+}
+
+/** What a proxy cannot do without: /readyz. */
+function checkCluster(
+  { operations, member }: Assembling,
+  logChannels: readonly string[],
+  owners: Pick<FollowedOwners, 'isKnown'>,
+): void {
+  operations.check(
+    'coordinator',
+    async () => void (await member.coordinator.getSetting(logChannelsSetting)),
+  )
+  operations.check('log channels', () => {
+    const missing = logChannels.filter((name) => !owners.isKnown(name))
+    return missing.length === 0 ? undefined : `nobody is known to own ${missing.join(', ')}`
+  })
 }

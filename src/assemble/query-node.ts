@@ -3,13 +3,11 @@ import {
   type Assembling,
   checkMembership,
   division,
-  drainMsMax,
-  isOtherThere,
+  drain,
   type Opened,
 } from '#assemble/assembling.js'
 import { sealedMemory } from '#assemble.js'
 import { systemRuntime } from '#base/system-runtime.js'
-import { untilGivenAway } from '#cluster/leave.js'
 import { native } from '#engine/index/native.js'
 import type { Membership } from '#nodes/coordinator/membership.js'
 import { startQueryNode } from '#nodes/query/query-node.js'
@@ -55,13 +53,7 @@ export async function openQueryNode({
   member.serve('query', (life) => (life === membership.life ? served : undefined))
   return {
     membership,
-    drain: () =>
-      untilGivenAway(
-        runtime,
-        drainMsMax,
-        () => node.memory().segmentCount > 0,
-        () => isOtherThere(member, 'query'),
-      ),
+    drain: () => drain(member, 'query', () => node.memory().segmentCount > 0),
     async stop() {
       await membership.leave()
       await node.stop()

@@ -4,8 +4,7 @@ import {
   checkMembership,
   dataNodeOptions,
   division,
-  drainMsMax,
-  isOtherThere,
+  drain,
   type Opened,
   replicaCount,
   waitForLogChannels,
@@ -15,7 +14,6 @@ import { systemRuntime } from '#base/system-runtime.js'
 import { followOwners } from '#cluster/follow-owners.js'
 import { followPlacement } from '#cluster/follow-placement.js'
 import { followDataNodes, followQueryNodes } from '#cluster/follow-workers.js'
-import { untilGivenAway } from '#cluster/leave.js'
 import type { Member } from '#cluster/open-member.js'
 import { native } from '#engine/index/native.js'
 import type { ServedContract } from '#net/rpc/calls-served.js'
@@ -77,13 +75,7 @@ export async function openStreamingNodes(assembling: Assembling): Promise<Opened
   return {
     membership,
     /** The leader gives the log channels to others, if there are others. */
-    drain: () =>
-      untilGivenAway(
-        runtime,
-        drainMsMax,
-        () => host.owned().length > 0,
-        () => isOtherThere(member, 'streaming'),
-      ),
+    drain: () => drain(member, 'streaming', () => host.owned().length > 0),
     async stop() {
       await membership.leave()
       await host.stop()
