@@ -5,6 +5,7 @@
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import { decodeNumber, metaKeys } from '#nodes/coordinator/meta-keys.js'
 import { decodeDdlBatch } from '#nodes/proxy/session/commit.js'
+import { decodeNote, droppedTablesPrefix } from '#nodes/proxy/session/dropped-tables.js'
 import { decodeTable } from '#nodes/streaming/table-settings.js'
 import { describeBytes, describeTimestamp, shorten } from './describe.js'
 import { describeManifest } from './inspect-manifest.js'
@@ -57,6 +58,13 @@ const kinds: readonly KeyKind[] = [
   {
     prefix: metaKeys.setting('sequence/'),
     describe: (value) => [`values up to ${describeBytes(value)} are leased`],
+  },
+  {
+    prefix: metaKeys.setting(droppedTablesPrefix),
+    describe(value) {
+      const { version, tableIds } = decodeNote(value)
+      return [`tables ${tableIds.join(', ')} are dropped after catalog version ${version}`]
+    },
   },
   {
     prefix: metaKeys.setting('streaming/table/'),

@@ -9,6 +9,7 @@ import type { LiveTables } from '#nodes/proxy/live/live-tables.js'
 import type { TableCounters } from '#nodes/proxy/live/table-counters.js'
 import type { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import type { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
+import type { DroppedTables } from '#nodes/proxy/session/dropped-tables.js'
 import type { Progress } from '#nodes/proxy/session/progress.js'
 import type { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import type { Sequences } from '#nodes/proxy/statements/sequences.js'
@@ -42,6 +43,7 @@ export interface ProxyEnvironment {
   readonly facts: ClusterFacts | undefined
   readonly plans: PlanCache
   readonly sequences: Sequences
+  readonly droppedTables: DroppedTables
   readonly progress: Progress
   readonly locks: ProxyLocks
   /** This life of the proxy, among all proxies. */

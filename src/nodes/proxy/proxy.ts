@@ -17,6 +17,7 @@ import { PlanCache } from '#nodes/proxy/plan/plan-cache.js'
 import { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import { commitTransaction } from '#nodes/proxy/session/commit.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
+import { DroppedTables } from '#nodes/proxy/session/dropped-tables.js'
 import { Progress } from '#nodes/proxy/session/progress.js'
 import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
 import { SessionRegistry } from '#nodes/proxy/session/registry.js'
@@ -65,6 +66,7 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
     facts: options.facts,
     plans: new PlanCache(),
     sequences: new Sequences(options.coordinator, options.others !== undefined),
+    droppedTables: new DroppedTables(options),
     progress: new Progress(),
     locks: options.locks,
     proxyId: Buffer.from(options.runtime.randomBytes(proxyIdBytes)).toString('hex'),
@@ -77,9 +79,10 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
   }
   await inDdlTurn(environment, async () => {
     await putTables(environment)
-    const { sequences } = environment.postgres.catalog()
-    await environment.sequences.forgetUnknown(sequences)
-    await environment.sequences.catchUp(sequences)
+    const catalog = environment.postgres.catalog()
+    await environment.sequences.forgetUnknown(catalog.sequences)
+    await environment.sequences.catchUp(catalog.sequences)
+    await environment.droppedTables.recover(catalog)
   })
   const openSession: OpenSession = async (request, signal) => {
     checkRequest(request)
@@ -121,7 +124,10 @@ export async function openProxy(options: ProxyOptions): Promise<ProxyNode> {
       for (const { number, client } of environment.sessions.entries())
         if (numbers.includes(number)) client.terminate(advisoryLocksLost())
     },
-    stop: () => environment.sequences.close(),
+    async stop() {
+      await environment.droppedTables.close()
+      await environment.sequences.close()
+    },
   }
 }
 

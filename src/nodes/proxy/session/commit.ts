@@ -4,7 +4,7 @@
  *  1. channels of new and changed tables are made known to the streaming node (nobody reads them yet);
  *  2. rows, staged rows and DDL go to the log in one append: TXN-1, the transaction is seen whole or not at all;
  *  3. the DDL log and the catalog take the DDL over (after a crash, from the log record);
- *  4. channels of dropped tables are forgotten, other proxies are told, new vector indexes are built.
+ *  4. channels of dropped tables are forgotten (noted before 2, so that they are whatever happens), other proxies are told, new vector indexes are built.
  */
 import type { Context } from '#base/context.js'
 import { DatabaseError, SqlState } from '#base/errors.js'
@@ -65,6 +65,8 @@ async function commitChanges(
     return await commitForms(transaction, before, after, environment, context, locks)
   }
   const changed = changedTables(before, after)
+  const { droppedTables } = environment
+  const drops = await droppedTables.note(before.version, droppedBy(before, after))
   try {
     await putTables(changed, after, environment)
     await verifyNewKeys(transaction, changed, before, environment, context)
@@ -72,11 +74,22 @@ async function commitChanges(
     if (transaction.overlays.size > 0 || transaction.staged.length > 0) {
       await environment.coordinator.secure()
     }
-    return await commitForms(transaction, before, after, environment, context, locks)
+    const committedAt = await commitForms(transaction, before, after, environment, context, locks)
+    await droppedTables.forget(drops)
+    return committedAt
   } catch (error) {
-    if (hasCertainlyFailed(error)) await takeBack(changed, before, after, environment)
+    if (hasCertainlyFailed(error)) {
+      await droppedTables.withdraw(drops)
+      await takeBack(changed, before, after, environment)
+    }
     throw error
   }
+}
+
+function droppedBy(before: CatalogSnapshot, after: CatalogSnapshot): readonly number[] {
+  return [...before.tables.values()]
+    .filter(({ kind, oid }) => kind === 'table' && !after.tables.has(oid))
+    .map(({ oid }) => oid)
 }
 
 /** Step 2 to 4: storage has the forms of the tables already. */
@@ -129,9 +142,6 @@ async function commitForms(
   }
   await postgres.applyDdl(transaction.pendingDdl)
   environment.plans.clear()
-  for (const table of before.tables.values()) {
-    if (!after.tables.has(table.oid) && table.kind === 'table') await streaming.dropTable(table.oid)
-  }
   return committedAt
 }
 
