@@ -2,10 +2,12 @@
  * Rounds of: start, write from several connections, SIGKILL at a random moment, start again, verify. Some rounds kill
  * during start-up or in the middle of a flush.
  */
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import pg from 'pg'
 import { type Random, randomFrom } from '../differential/random.js'
 import { startServer, type TestServer } from '../server.js'
@@ -31,6 +33,7 @@ export interface CrashReport {
   readonly killsDuringStart: number
 }
 
+const execute = promisify(execFile)
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const loadMsMax = 2500
 
@@ -84,6 +87,7 @@ class Directory {
   readonly #args: readonly string[]
   #server: TestServer | undefined
   killsDuringStart = 0
+  #doomedCount = 0
 
   constructor(options: CrashOptions, random: Random) {
     this.#options = options
@@ -119,7 +123,36 @@ class Directory {
   async verifyAtEnd(): Promise<void> {
     this.#server = await startServer({ data: this.#options.data, args: this.#args })
     await this.#verify(this.#server)
+    const doomed = await this.#doomedTables(this.#server)
     await this.#server.stop()
+    await this.#verifyDropped(doomed)
+  }
+
+  /** Those whose DROP did not happen. */
+  async #doomedTables(server: TestServer): Promise<ReadonlySet<string>> {
+    const client = new pg.Client(configOf(server))
+    await client.connect()
+    try {
+      const { rows } = await client.query<{ tablename: string }>(
+        `SELECT tablename FROM pg_tables WHERE tablename LIKE 'doomed\\_%'`,
+      )
+      return new Set(rows.map(({ tablename }) => tablename))
+    } finally {
+      await client.end()
+    }
+  }
+
+  /** Of a table that was dropped the nodes know nothing any more. */
+  async #verifyDropped(present: ReadonlySet<string>): Promise<void> {
+    const { stdout } = await execute(process.execPath, [
+      ...[main, 'inspect', join(this.#options.data, 'meta'), '--limit', '100000'],
+      ...['--key', 'setting/'],
+    ])
+    const known = [...stdout.matchAll(/table public\.(\w+)/g)].map(([, name = '']) => name)
+    if (!known.includes('a')) throw new Error(`inspect does not show the tables: ${stdout}`)
+    const left = known.filter((name) => name.startsWith('doomed_') && !present.has(name))
+    if (left.length > 0) throw new Error(`${left} were dropped, and nodes still have them`)
+    if (stdout.includes('dropped-tables/')) throw new Error('a note of dropped tables is left')
   }
 
   serverOutput(): string {
@@ -142,7 +175,9 @@ class Directory {
       ? this.#random.integer(0, 150)
       : this.#random.integer(150, loadMsMax)
     await new Promise((resolve) => setTimeout(resolve, loadMs))
-    if (this.#random.chance(0.3)) await this.#killInCheckpoint(server)
+    const moment = this.#random.integer(1, 10)
+    if (moment <= 3) await this.#killInCheckpoint(server)
+    else if (moment === 4) await this.#killInDrop(server)
     else await server.kill()
     for (const result of await settled) if (result.status === 'rejected') throw result.reason
     return loadMs
@@ -157,6 +192,39 @@ class Directory {
     await server.kill()
     await checkpoint
     await client.end().catch(() => {})
+  }
+
+  async #killInDrop(server: TestServer): Promise<void> {
+    const client = new pg.Client(configOf(server))
+    client.on('error', () => {})
+    await client.connect()
+    try {
+      let dropMs = 0
+      for (let i = 0; i < 3; i += 1) {
+        const name = await this.#makeDoomed(client)
+        const startedMs = performance.now()
+        await client.query(`DROP TABLE ${name}`)
+        dropMs = performance.now() - startedMs
+      }
+      const name = await this.#makeDoomed(client)
+      const drop = client.query(`DROP TABLE ${name}`).catch(() => {})
+      const killMs = (dropMs * this.#random.integer(40, 105)) / 100
+      await new Promise((resolve) => setTimeout(resolve, killMs))
+      await server.kill()
+      await drop
+    } finally {
+      await server.kill()
+      await client.end().catch(() => {})
+    }
+  }
+
+  async #makeDoomed(client: pg.Client): Promise<string> {
+    this.#doomedCount += 1
+    const name = `doomed_${this.#doomedCount}`
+    await client.query(`CREATE TABLE ${name} (id int PRIMARY KEY)`)
+    await client.query(`INSERT INTO ${name} SELECT generate_series(1, 100)`)
+    if (this.#random.chance(0.5)) await client.query('CHECKPOINT')
+    return name
   }
 
   async #killDuringStart(): Promise<number> {
