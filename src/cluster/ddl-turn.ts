@@ -4,22 +4,23 @@
  */
 import { type Context, checkCancelled } from '#base/context.js'
 import type { Runtime } from '#base/runtime.js'
+import type { DdlTurn } from '#nodes/proxy/contract.js'
 import type { MetaLease, MetaStore } from '#storage/meta/meta.js'
 
 const key = 'cluster/ddl-turn'
 const leaseMs = 5000
 const lookMs = 25
 
-/** @returns what ends the turn */
 export async function takeDdlTurn(
   meta: MetaStore,
   runtime: Runtime,
   id: string,
   context: Context,
-): Promise<() => Promise<void>> {
+): Promise<DdlTurn> {
+  const held = { untilMs: runtime.monotonicMs() + leaseMs }
   const lease = await meta.grantLease(leaseMs)
   const ended = new AbortController()
-  const keeping = keep(lease, runtime, ended.signal)
+  const keeping = keep(lease, held, runtime, ended.signal)
   const end = async (): Promise<void> => {
     ended.abort()
     await keeping
@@ -31,7 +32,9 @@ export async function takeDdlTurn(
     for (;;) {
       checkCancelled(context)
       const outcome = await meta.write([{ key, revision: 0 }], [put])
-      if (outcome.kind === 'done') return end
+      if (outcome.kind === 'done') {
+        return { end, isHeld: () => runtime.monotonicMs() < held.untilMs }
+      }
       await runtime.sleep(lookMs, context.signal)
     }
   } catch (error) {
@@ -40,9 +43,18 @@ export async function takeDdlTurn(
   }
 }
 
-async function keep(lease: MetaLease, runtime: Runtime, signal: AbortSignal): Promise<void> {
+async function keep(
+  lease: MetaLease,
+  held: { untilMs: number },
+  runtime: Runtime,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     await runtime.sleep(leaseMs / 3, signal).catch(() => {})
-    if (!signal.aborted) await lease.keepAlive().catch(() => false)
+    if (signal.aborted) return
+    const askedMs = runtime.monotonicMs()
+    const isKept = await lease.keepAlive().catch(() => undefined)
+    if (isKept === true) held.untilMs = askedMs + leaseMs
+    if (isKept === false) held.untilMs = Number.NEGATIVE_INFINITY
   }
 }

@@ -15,6 +15,8 @@ export const streamingTravels: Travels<StreamingNode> = {
   prepare: 'repeatable',
   finish: 'repeatable',
   outcome: 'repeatable',
+  unsettledDdl: 'repeatable',
+  settleDdl: 'repeatable',
   stage: 'once',
   findConflict: 'repeatable',
   search: 'repeatable',

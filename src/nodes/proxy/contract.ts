@@ -2,10 +2,16 @@
 import type { Context } from '#base/context.js'
 import type { OpenSession } from '#net/pgwire/session.js'
 
+export interface DdlTurn {
+  /** false: it may be another's. */
+  isHeld(): boolean
+  end(): Promise<void>
+}
+
 /** What a proxy has to do with others of the same database. */
 export interface OtherProxies {
-  /** The turn to change the catalog; the result ends it. */
-  takeDdlTurn(context: Context): Promise<() => Promise<void>>
+  /** Resolves when it is this proxy's turn to change the catalog. */
+  takeDdlTurn(context: Context): Promise<DdlTurn>
   /** Resolves when no other proxy answers with an older catalog any more. */
   tellCatalog(version: number, context: Context): Promise<void>
   /** false: others may have changed the catalog without telling us. */

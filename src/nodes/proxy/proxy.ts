@@ -23,6 +23,7 @@ import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
 import { SessionRegistry } from '#nodes/proxy/session/registry.js'
 import { ProxySession } from '#nodes/proxy/session/session.js'
 import { Settings } from '#nodes/proxy/session/settings.js'
+import { settleLostDdl } from '#nodes/proxy/session/settle-lost-ddl.js'
 import { checkRequest, initialSettings } from '#nodes/proxy/session/start.js'
 import { Transaction } from '#nodes/proxy/session/transaction.js'
 import { Sequences } from '#nodes/proxy/statements/sequences.js'
@@ -141,14 +142,17 @@ function advisoryLocksLost(): DatabaseError {
 
 /** While nobody else changes the catalog, and with what others have changed. */
 async function inDdlTurn(environment: ProxyEnvironment, work: () => Promise<void>): Promise<void> {
-  const endTurn = await environment.others?.takeDdlTurn(backgroundContext)
+  const turn = await environment.others?.takeDdlTurn(backgroundContext)
   try {
     await environment.catalogLock.run(async () => {
-      if (endTurn !== undefined) await refreshCatalog(environment)
+      if (turn !== undefined) {
+        await refreshCatalog(environment)
+        await settleLostDdl(environment, backgroundContext)
+      }
       await work()
     })
   } finally {
-    await endTurn?.()
+    await turn?.end()
   }
 }
 

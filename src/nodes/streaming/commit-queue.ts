@@ -213,6 +213,11 @@ export class CommitQueue {
     this.lastTimestamp = timestamp
   }
 
+  /** Waits until every commit whose append has been called is applied or given up. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#queue.map(({ settled }) => settled))
+  }
+
   /** Waits until everything at or below the timestamp is applied, or the node has failed. */
   async waitFor(timestamp: Timestamp, signal: AbortSignal): Promise<void> {
     for (;;) {

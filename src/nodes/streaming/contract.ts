@@ -55,6 +55,8 @@ export interface CommitRequest {
   /** Assertion: it is stamped below, else 40001. What it locked may be another's from then on. */
   readonly before?: Timestamp | undefined
   readonly ddl?: Uint8Array | undefined
+  /** In which the DDL was made. Assertion: nobody has asked for unsettledDdl() in a later turn, else 40001. */
+  readonly ddlTurn?: number | undefined
   /** Assertion: no live row has these keys, else 23505. For UNIQUE constraints whose rows lie on several log channels. */
   readonly absentKeys?: readonly AbsentKeys[] | undefined
   /** This node is the last of several participants: its commit record decides for all. */
@@ -113,6 +115,12 @@ export interface StagedRows {
   abort(): Promise<void>
 }
 
+export interface RecoveredDdl {
+  /** Of the commit. */
+  readonly timestamp: Timestamp
+  readonly ddl: Uint8Array
+}
+
 export interface CommitResult {
   readonly timestamp: Timestamp
 }
@@ -150,6 +158,13 @@ export interface StreamingNode {
   finish(transactionId: TransactionId, committedAt: Timestamp | undefined): Promise<void>
   /** Asked of the deciding participant by the others (or by a proxy that heard no answer). */
   outcome(transactionId: TransactionId): Promise<Outcome>
+  /**
+   * DDL of commits here, by time, of which nobody has said that the DDL log has it: their proxy may have died in between.
+   * @param turn rises with each who may change the catalog: from here on no DDL of turns before commits here, until the owner changes
+   */
+  unsettledDdl(turn: number, context: Context): Promise<readonly RecoveredDdl[]>
+  /** The DDL log has the DDL of this commit, or never will: it need not be handed back any more. */
+  settleDdl(timestamp: Timestamp): Promise<void>
   /**
    * Opens staged rows for a bulk write; keys are checked as rows arrive (23505 on append) and again at commit: of two open
    * stages with the same key the first to commit has it, nobody waits for a stage. append() resolves when the rows are on

@@ -3,16 +3,13 @@
  * kept in the meta store under `streaming/ddl/<timestamp>`; that of other log channels than the first under
  * `streaming/ddl/<log channel>/<timestamp>`.
  */
+import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
 import type { Coordinator } from '#nodes/coordinator/contract.js'
-import type { StreamingState } from '#nodes/streaming/state.js'
+import type { RecoveredDdl } from '#nodes/streaming/contract.js'
+import { checkUsable, type StreamingState } from '#nodes/streaming/state.js'
 
 const prefix = 'streaming/ddl/'
-
-export interface RecoveredDdl {
-  readonly timestamp: Timestamp
-  readonly ddl: Uint8Array
-}
 
 function prefixOf(logChannel: string): string {
   return logChannel === 'log-0' ? prefix : `${prefix}${logChannel}/`
@@ -39,6 +36,26 @@ export async function saveDdl(state: StreamingState, before: number): Promise<vo
     await state.coordinator.putSetting(`${prefixOf(state.logChannel)}${timestamp}`, ddl)
     state.unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
   }
+}
+
+/** By time. */
+export function recoveredDdl(state: StreamingState): readonly RecoveredDdl[] {
+  return [...state.unsettledDdl]
+    .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
+    .sort((a, b) => a.timestamp - b.timestamp)
+}
+
+/** Of all commits that are ever durable here in turns before. @throws 57P03 when another owner may know of more */
+export async function findUnsettledDdl(
+  state: StreamingState,
+  turn: number,
+  context: Context,
+): Promise<readonly RecoveredDdl[]> {
+  state.ddlTurn = Math.max(state.ddlTurn, turn)
+  await state.ownership.waitToServe(await state.coordinator.timestamp(), context)
+  await state.commits.drained()
+  checkUsable(state)
+  return recoveredDdl(state)
 }
 
 /** The coordinator's DDL log has it. */

@@ -12,6 +12,8 @@ export function entrance(node: () => StreamingNode): StreamingNode {
       node().prepare(transactionId, request, context),
     finish: async (transactionId, committedAt) => node().finish(transactionId, committedAt),
     outcome: async (transactionId) => node().outcome(transactionId),
+    unsettledDdl: async (turn, context) => node().unsettledDdl(turn, context),
+    settleDdl: async (timestamp) => node().settleDdl(timestamp),
     stage: async (tableId, shard) => node().stage(tableId, shard),
     findConflict: async (write, context) => node().findConflict(write, context),
     search: async (fragment, context) => node().search(fragment, context),

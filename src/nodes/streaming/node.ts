@@ -18,8 +18,13 @@ import { collect } from '#nodes/streaming/collect.js'
 import { commit } from '#nodes/streaming/commit.js'
 import { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { compact } from '#nodes/streaming/compact.js'
-import type { StreamingNode } from '#nodes/streaming/contract.js'
-import { loadDdl, type RecoveredDdl, settleDdl } from '#nodes/streaming/ddl-settings.js'
+import type { RecoveredDdl, StreamingNode } from '#nodes/streaming/contract.js'
+import {
+  findUnsettledDdl,
+  loadDdl,
+  recoveredDdl,
+  settleDdl,
+} from '#nodes/streaming/ddl-settings.js'
 import { decide, outcome } from '#nodes/streaming/decide.js'
 import { Decisions } from '#nodes/streaming/decisions.js'
 import { expire, withoutExpired } from '#nodes/streaming/expire.js'
@@ -98,8 +103,6 @@ export interface StreamingNodeOptions {
 export interface LocalStreamingNode extends StreamingNode {
   /** DDL of commits that may not be in the coordinator's DDL log (crash between the two), oldest first. */
   readonly recoveredDdl: readonly RecoveredDdl[]
-  /** The coordinator's DDL log has the DDL of this commit: it need not be handed back any more. */
-  settleDdl(timestamp: Timestamp): Promise<void>
   /** stop() that waits for everything but open scans: they end with what they have. For a node that has failed. */
   abandon(): Promise<void>
   /** What the background would do: seal what is due, move the log's beginning, merge, build indexes. */
@@ -120,9 +123,6 @@ export async function openStreamingNode(
     await state.ownership.stop()
     throw error
   }
-  const recoveredDdl = [...state.unsettledDdl]
-    .map(([timestamp, { ddl }]) => ({ timestamp, ddl }))
-    .sort((a, b) => a.timestamp - b.timestamp)
   const leaveMemory = state.memory.join(memoryHolder(state))
   const gate = new Gate()
   // Apart: a cursor that its client leaves open must not hold up recovery.
@@ -156,8 +156,7 @@ export async function openStreamingNode(
       ? undefined
       : startSettling(state, peers, options.onBackgroundError ?? (() => {}))
   return {
-    recoveredDdl,
-    settleDdl: (timestamp) => settleDdl(state, timestamp),
+    recoveredDdl: recoveredDdl(state),
     async runBackground() {
       await seal(state, wal, logChannel)
       await extendInterims(state)
@@ -258,6 +257,7 @@ async function openState(
     history: { horizon: timestampZero, untilMs: Number.NEGATIVE_INFINITY },
     logStart: 0,
     unsettledDdl,
+    ddlTurn: 0,
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),
@@ -302,6 +302,8 @@ type Writes =
   | 'prepare'
   | 'finish'
   | 'outcome'
+  | 'unsettledDdl'
+  | 'settleDdl'
   | 'stage'
 
 function writes(state: StreamingState, gate: Gate): Pick<StreamingNode, Writes> {
@@ -320,6 +322,9 @@ function writes(state: StreamingState, gate: Gate): Pick<StreamingNode, Writes> 
     finish: (transactionId, committedAt) =>
       inside(state, gate, () => finish(state, transactionId, committedAt)),
     outcome: (transactionId) => inside(state, gate, async () => outcome(state, transactionId)),
+    unsettledDdl: (turn, context) =>
+      inside(state, gate, () => findUnsettledDdl(state, turn, context)),
+    settleDdl: (timestamp) => inside(state, gate, () => settleDdl(state, timestamp)),
     stage: (tableId, shard) =>
       inside(state, gate, async () => new StagedCopy(state, tableId, shard)),
   }

@@ -16,6 +16,7 @@ import type {
   CompactionReport,
   KeyConflict,
   Outcome,
+  RecoveredDdl,
   StagedRows,
   StreamingActivity,
   StreamingNode,
@@ -91,6 +92,9 @@ export function remoteStreaming({ logChannel, find }: RemoteStreamingOptions): R
     finish: async (transactionId, committedAt) =>
       void (await call('finish', [transactionId, committedAt])),
     outcome: async (transactionId) => (await call('outcome', [transactionId])) as Outcome,
+    unsettledDdl: async (turn, context) =>
+      (await call('unsettledDdl', [turn], context)) as readonly RecoveredDdl[],
+    settleDdl: async (timestamp) => void (await call('settleDdl', [timestamp])),
     async stage(tableId, shard) {
       try {
         const client = owner()

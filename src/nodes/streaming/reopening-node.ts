@@ -75,7 +75,6 @@ export async function openReopeningStreamingNode(
     get recoveredDdl() {
       return node().recoveredDdl
     },
-    settleDdl: async (timestamp) => node().settleDdl(timestamp),
     async abandon() {
       // Not to come back: another may be the owner by then.
       stopped = true

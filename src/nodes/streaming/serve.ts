@@ -55,6 +55,8 @@ export function serveStreaming(node: StreamingNode): ServedContract {
     finish: ([transactionId, committedAt]) =>
       node.finish(transactionId as string, committedAt as Timestamp | undefined),
     outcome: ([transactionId]) => node.outcome(transactionId as string),
+    unsettledDdl: ([turn], context) => node.unsettledDdl(turn as number, context),
+    settleDdl: ([timestamp]) => node.settleDdl(timestamp as Timestamp),
     async *stage([tableId, shard], { signal }) {
       const stage = await node.stage(tableId as number, shard as number)
       const id = nextStage

@@ -115,3 +115,30 @@ test('a node keeps the shards of its log channel only', async () => {
   expect((await stranger.statistics(tableId)).liveRows).toBe(0)
   expect(await world.coordinator.segments()).toEqual(segments)
 })
+
+describe('a table of a CREATE TABLE that was cut short', () => {
+  const again = (version: number, shardCount: number) => ({ ...sharded, version, shardCount })
+
+  test('is another when its OID is given again, with another number of shards', async () => {
+    world = await World.create()
+    const node = await world.open()
+    await node.putTable(again(1, 4))
+    await node.putTable(again(2, 2))
+    await world.commit(write(1, 1, 'a'))
+    await expect(world.commit(write(3, 2, 'b'))).rejects.toThrow('no shard 3')
+    await node.stop()
+    const next = await world.open()
+    await next.flush(tableId, context)
+    expect((await next.statistics(tableId)).liveRows).toBe(1)
+  })
+
+  test('is not taken for one when it has had a row, or what comes is older', async () => {
+    world = await World.create()
+    const node = await world.open()
+    await node.putTable(again(3, 4))
+    await expect(node.putTable(again(2, 2))).rejects.toThrow('SHARD-1')
+    await world.commit(write(3, 1, 'a'))
+    await expect(node.putTable(again(4, 2))).rejects.toThrow('SHARD-1')
+    expect((await node.statistics(tableId)).liveRows).toBe(1)
+  })
+})

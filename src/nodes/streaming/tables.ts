@@ -1,8 +1,9 @@
 /** Tables come, change and go. */
 import { Mutex } from '#base/async/mutex.js'
 import { invariant } from '#base/errors.js'
+import { rowIdsPerShard } from '#engine/columnar/row-id.js'
 import type { TableSchema } from '#engine/columnar/schema.js'
-import type { Channel } from '#nodes/streaming/channel.js'
+import type { Channel, Table } from '#nodes/streaming/channel.js'
 import { releaseSegments } from '#nodes/streaming/collect.js'
 import { strikeOrphans } from '#nodes/streaming/orphans.js'
 import { checkUsable, createTable, type StreamingState } from '#nodes/streaming/state.js'
@@ -29,8 +30,9 @@ export function putTable(state: StreamingState, schema: TableSchema): Promise<vo
   return oneByOne(state, async () => {
     checkUsable(state)
     const table = state.tables.get(schema.tableId)
-    if (table === undefined) {
+    if (table === undefined || isLeftOver(table, schema)) {
       await saveTable(state.coordinator, schema)
+      for (const channel of table?.channels ?? []) empty(channel)
       state.tables.set(schema.tableId, createTable(state, schema))
       state.queryNode.putSchema(schema)
       return
@@ -49,6 +51,29 @@ export function putTable(state: StreamingState, schema: TableSchema): Promise<vo
     table.schema = schema
     state.queryNode.putSchema(schema)
     for (const channel of table.channels) takeOver(state, channel, before, schema)
+  })
+}
+
+/**
+ * Of a CREATE TABLE that was cut short: another has got the OID. What differs otherwise is a change of form like any other.
+ */
+function isLeftOver({ schema: before, channels }: Table, schema: TableSchema): boolean {
+  if (before.shardCount === schema.shardCount || before.version >= schema.version) return false
+  return channels.every(
+    ({ shard, nextRowId, undecided, view: { growing, sealed } }) =>
+      nextRowId === shard * rowIdsPerShard + 1 &&
+      undecided.size === 0 &&
+      sealed.length === 0 &&
+      growing.every(({ rowCount }) => rowCount === 0),
+  )
+}
+
+/** Nothing in it is or ever was visible to anyone. */
+function empty(channel: Channel): void {
+  channel.dropped = true
+  const { growing } = channel.view
+  channel.switchView([], [], () => {
+    for (const segment of growing) segment.close()
   })
 }
 

@@ -65,6 +65,7 @@ export function cutCommit(layout: Layout, request: CommitRequest): readonly Part
         readAt: request.readAt,
         before: request.before,
         ddl: i === names.length - 1 ? request.ddl : undefined,
+        ddlTurn: request.ddlTurn,
         absentKeys: absentKeys.length > 0 ? absentKeys : undefined,
       },
     }

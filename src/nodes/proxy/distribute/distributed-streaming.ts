@@ -20,11 +20,24 @@ import type {
   CommitRequest,
   CommitResult,
   KeyConflict,
+  RecoveredDdl,
   StreamingActivity,
   StreamingNode,
 } from '#nodes/streaming/contract.js'
 
-type OfOneNode = 'serviceTime' | 'term' | 'prepare' | 'finish' | 'outcome' | 'activity'
+type OfOneNode =
+  | 'serviceTime'
+  | 'term'
+  | 'prepare'
+  | 'finish'
+  | 'outcome'
+  | 'unsettledDdl'
+  | 'settleDdl'
+  | 'activity'
+
+export interface UnsettledDdl extends RecoveredDdl {
+  readonly logChannel: string
+}
 
 /** What the proxy sees of the streaming nodes. Verbs mean the same as in StreamingNode, over all that are concerned. */
 export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
@@ -34,6 +47,9 @@ export interface DistributedStreaming extends Omit<StreamingNode, OfOneNode> {
   readableTimestamp(): Timestamp
   /** Of every log channel. */
   activities(): Promise<readonly StreamingActivity[]>
+  /** Of every log channel, by time. @throws 08006 when one has no owner that answers */
+  unsettledDdl(turn: number, context: Context): Promise<readonly UnsettledDdl[]>
+  settleDdl(unsettled: UnsettledDdl): Promise<void>
   /** A table that another proxy has made known to the nodes. */
   noteTable(schema: TableSchema): void
   /** A table that another proxy has dropped. */
@@ -108,6 +124,16 @@ export function openDistributedStreaming(
           reach(runtime, backgroundContext, () => layout.node(name).activity()),
         ),
       ),
+    async unsettledDdl(turn, context) {
+      const found = layout.names.map(async (logChannel) => {
+        const node = layout.node(logChannel)
+        const ddl = await reach(runtime, context, () => node.unsettledDdl(turn, context))
+        return ddl.map((one) => ({ ...one, logChannel }))
+      })
+      return (await Promise.all(found)).flat().sort((a, b) => a.timestamp - b.timestamp)
+    },
+    settleDdl: ({ logChannel, timestamp }) =>
+      reach(runtime, backgroundContext, () => layout.node(logChannel).settleDdl(timestamp)),
     logChannelOf: options.logChannelOf,
     noteTable: (schema) => layout.put(schema),
     forgetTable: (tableId) => layout.drop(tableId),

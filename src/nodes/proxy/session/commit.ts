@@ -80,7 +80,10 @@ async function commitChanges(
   } catch (error) {
     if (hasCertainlyFailed(error)) {
       await droppedTables.withdraw(drops)
-      await takeBack(changed, before, after, environment)
+      // Otherwise the tables, and the OIDs, may be another proxy's by now: who changes or makes them gives storage their forms.
+      if (transaction.ddlTurn?.isHeld() !== false) {
+        await takeBack(changed, before, after, environment)
+      }
     }
     throw error
   }
@@ -117,6 +120,7 @@ async function commitForms(
           readAt: transaction.changedFrom ?? streaming.readableTimestamp(),
           before: locks?.commitBefore(),
           ddl: hasDdl ? encodeDdlBatch(before.version, entries) : undefined,
+          ddlTurn: transaction.ddlTurn?.number,
         },
         context,
       )

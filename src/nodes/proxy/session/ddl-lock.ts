@@ -1,6 +1,7 @@
 import type { Context } from '#base/context.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
+import { settleLostDdl } from '#nodes/proxy/session/settle-lost-ddl.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 
 const holders = new WeakSet<Transaction>()
@@ -22,11 +23,15 @@ export async function acquireDdlLock(
     environment.ddlLock
       .run(async () => {
         if (cancelled) return
-        const endTurn = await environment.others?.takeDdlTurn(context)
+        const turn = await environment.others?.takeDdlTurn(context)
         context.signal.removeEventListener('abort', cancel)
         try {
           await environment.catalogLock.run(async () => {
-            if (endTurn !== undefined) await refreshCatalog(environment)
+            if (turn !== undefined) {
+              await refreshCatalog(environment)
+              const number = await settleLostDdl(environment, context)
+              transaction.ddlTurn = { number, isHeld: turn.isHeld }
+            }
             if (cancelled) return
             await new Promise<void>((release) => {
               transaction.atEnd.push(release)
@@ -34,7 +39,7 @@ export async function acquireDdlLock(
             })
           })
         } finally {
-          await endTurn?.()
+          await turn?.end()
         }
       })
       .catch(reject)

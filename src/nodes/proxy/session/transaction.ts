@@ -136,6 +136,8 @@ export class Transaction {
   snapshotAt: Timestamp | undefined
   overlays = new Map<number, TableOverlay>()
   pendingDdl: readonly DdlEntry[] = []
+  /** In which it may change the catalog; undefined: there are no other proxies, or it has no DDL. */
+  ddlTurn: { readonly number: number; isHeld(): boolean } | undefined
   /** The catalog with pendingDdl applied. */
   catalog: CatalogSnapshot | undefined
   /** SCRAM verifiers of roles, undefined to remove one; written with the commit. */
