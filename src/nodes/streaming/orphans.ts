@@ -2,26 +2,7 @@
  * What may be on record of tables that are dropped: noted when they are, struck at once. What could not be, because the coordinator
  * did not answer, is struck by the background; after a crash when the log channel is opened (recover.ts).
  */
-import type { Channel } from '#nodes/streaming/channel.js'
-import {
-  channelCheckpoint,
-  readableCheckpoint,
-  rowIdCheckpoint,
-} from '#nodes/streaming/checkpoint-names.js'
 import type { StreamingState } from '#nodes/streaming/state.js'
-
-export class Orphans {
-  readonly segmentIds = new Set<number>()
-  readonly checkpoints = new Set<string>()
-
-  /** Also what grows: it may have been recorded without an answer. */
-  addChannel({ name, view: { growing, sealed } }: Channel): void {
-    for (const { segmentId } of [...growing, ...sealed]) this.segmentIds.add(segmentId)
-    this.checkpoints.add(channelCheckpoint(name))
-    this.checkpoints.add(rowIdCheckpoint(name))
-    this.checkpoints.add(readableCheckpoint(name))
-  }
-}
 
 /** Resolves when none is on record. @throws StoreError; then they stay noted */
 export async function strikeOrphans({ garbage, coordinator }: StreamingState): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * By hand: node --import tsx --conditions=source test/cluster/lost-ddl.ts [--rounds 25] [--port N] [--folder DIR]
+ * By hand: node --import tsx --conditions=source test/cluster/run-lost-ddl.ts [--rounds 25] [--port N] [--folder DIR]
  *
  * A proxy is killed while it commits a transaction with a new table and its rows; then the other makes a table. The first is
  * there with all its rows, or not at all, and always when its commit was acknowledged; the other is empty. Exit status 1: it is not so.
