@@ -292,6 +292,22 @@ async function openWith(names: readonly string[], replicaCount = 2) {
 const settled = (placed: PlacedQueryNodes, wanted: (nodes: readonly string[]) => boolean) =>
   expect.poll(() => [...placed.placement().values()].every(wanted)).toBe(true)
 
+test('who stands in for a node that does not answer keeps what it was given', async () => {
+  const { placed, lives } = await openWith(['a', 'b'], 1)
+  const ids = manifests.map(({ segmentId }) => segmentId)
+  await settled(placed, (nodes) => nodes.length === 1)
+  const [life] = lives.values()
+  if (life !== undefined) life.isCut = true
+  for (let n = 0; n < 5; n += 1) {
+    const part = await placed.search(ids, { ...search, readAt: 9 as Timestamp }, backgroundContext)
+    expect(part.rowIds).toHaveLength(search.k)
+  }
+  if (life !== undefined) life.isCut = false
+  await settled(placed, (nodes) => nodes.length === 1)
+  await placed.stop()
+  for (const { node } of lives.values()) node.stop()
+})
+
 test('each segment is on as many nodes as there are replicas, and reads use all nodes', async () => {
   const { placed, lives } = await openWith(['a', 'b', 'c'])
   await settled(placed, (nodes) => nodes.length === 2)

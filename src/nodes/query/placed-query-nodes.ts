@@ -26,7 +26,7 @@ import type {
 import type { SegmentManifest } from '#engine/segment/manifest.js'
 import type { QueryMemory, QueryNode, QueryReplica, SegmentHolder } from '#nodes/query/contract.js'
 import { errorKind } from '#nodes/query/placed/error-kind.js'
-import { PlacedNode } from '#nodes/query/placed/node.js'
+import { awayMs, PlacedNode } from '#nodes/query/placed/node.js'
 import { Replica } from '#nodes/query/placed/replica.js'
 import { type Group, route, type Target } from '#nodes/query/placed/route.js'
 import { scanGroups } from '#nodes/query/placed/scan.js'
@@ -342,6 +342,7 @@ class Placing implements PlacedQueryNodes {
     if (kind === 'away') {
       node.noteAway()
       for (const { segment } of targets) this.#placeIfHere(segment)
+      this.#placeWhenBack(node)
       // Nobody else to ask: not at once again.
       await this.#runtime.sleep(1)
       return
@@ -350,6 +351,18 @@ class Placing implements PlacedQueryNodes {
       const replica = segment.replicas.get(node.id)
       if (replica?.node === node) replica.noteLost()
     }
+  }
+
+  /** Who stood in for it goes then. */
+  #placeWhenBack(node: PlacedNode): void {
+    if (node.isAwaited) return
+    node.isAwaited = true
+    void this.#runtime.sleep(awayMs).then(() => {
+      node.isAwaited = false
+      if (this.#isStopped || node.isGone) return
+      if (node.isAway) this.#placeWhenBack(node)
+      else this.#placeAll()
+    })
   }
 
   #placeAll(): void {
@@ -371,8 +384,10 @@ class Placing implements PlacedQueryNodes {
       replica.isWanted = true
       void replica.settle()
     }
+    // One that does not answer now has the segment, and is no use: who stands in for it keeps it.
     const isThere = wanted.every(
-      (node) => segment.replicas.get(node.id)?.canAnswer(segment.deleteCount) === true,
+      (node) =>
+        !node.isAway && segment.replicas.get(node.id)?.canAnswer(segment.deleteCount) === true,
     )
     if (!isThere || wanted.length === 0) return
     for (const replica of segment.replicas.values()) {

@@ -5,7 +5,7 @@ import type { QueryReplica } from '#nodes/query/contract.js'
 import { errorKind } from '#nodes/query/placed/error-kind.js'
 
 /** Passed over for so long after it gave no answer, if there is another. */
-const awayMs = 500
+export const awayMs = 500
 const retryMs = 50
 
 export class PlacedNode {
@@ -16,6 +16,8 @@ export class PlacedNode {
   isDraining = false
   /** Its life has ended, or nobody looks after it any more. */
   isGone = false
+  /** Looked at again when it may be back. */
+  isAwaited = false
   readonly #runtime: Runtime
   #awayUntilMs = Number.NEGATIVE_INFINITY
   /** Schemas under way to it; a read of the table waits. */
