@@ -32,6 +32,16 @@ export interface StoreFaults {
   awayUntilMs: number
 }
 
+/** No faults. */
+export const quiet: StoreFaults = {
+  refused: 0,
+  lost: 0,
+  doneUnknown: 0,
+  goneAfterUnknown: 0,
+  delayMsMax: 1,
+  awayUntilMs: 0,
+}
+
 export class ObjectsDisk {
   readonly objects = new Map<string, Uint8Array>()
   /** Names that were there once. */
@@ -48,15 +58,7 @@ export class Disks {
   constructor(world: World) {
     // It has a clock of its own, which leases end by.
     this.meta = new MemoryMetaDisk(new SimProcess(world, 'meta', { skewMs: 0, drift: 1 }).runtime)
-    const quiet = (): StoreFaults => ({
-      refused: 0,
-      lost: 0,
-      doneUnknown: 0,
-      goneAfterUnknown: 0,
-      delayMsMax: 1,
-      awayUntilMs: 0,
-    })
-    this.faults = { wal: quiet(), meta: quiet(), objects: quiet() }
+    this.faults = { wal: { ...quiet }, meta: { ...quiet }, objects: { ...quiet } }
   }
 }
 

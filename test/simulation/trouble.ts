@@ -1,6 +1,7 @@
 /** What goes wrong, and when. */
 import type { Cluster } from './cluster.js'
 import type { Blow } from './settings.js'
+import { quiet } from './stores.js'
 
 /** @returns ends it: everything works from then on */
 export function startTrouble(cluster: Cluster): () => void {
@@ -66,14 +67,7 @@ export function startTrouble(cluster: Cluster): () => void {
     network.heal()
     Object.assign(network.faults, { loss: 0, duplicate: 0, slow: 0, delayMsMax: 1 })
     for (const faults of Object.values(disks.faults)) {
-      Object.assign(faults, {
-        refused: 0,
-        lost: 0,
-        doneUnknown: 0,
-        goneAfterUnknown: 0,
-        delayMsMax: 1,
-        awayUntilMs: 0,
-      })
+      Object.assign(faults, quiet)
     }
   }
 }
