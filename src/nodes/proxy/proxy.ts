@@ -147,13 +147,18 @@ async function inDdlTurn(environment: ProxyEnvironment, work: () => Promise<void
     await environment.catalogLock.run(async () => {
       if (turn !== undefined) {
         await refreshCatalog(environment)
-        await settleLostDdl(environment, backgroundContext)
+        // A proxy of a new database starts before there are streaming nodes; then the first DDL asks them.
+        if (hasTables(environment)) await settleLostDdl(environment, backgroundContext)
       }
       await work()
     })
   } finally {
     await turn?.end()
   }
+}
+
+function hasTables({ postgres }: ProxyEnvironment): boolean {
+  return [...postgres.catalog().tables.values()].some(({ kind }) => kind === 'table')
 }
 
 /**
