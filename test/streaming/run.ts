@@ -5,7 +5,7 @@
  * Server, writer and searcher are three processes; nothing is subtracted: all of them, and whatever else runs, share the
  * machine in the searches' figures, with and without the writer. Beside them, what other programs cannot blur: the CPU time
  * that the server takes per row when nobody searches, until the graph has all of them, and what the three processes took in
- * each window.
+ * each window. While rows still come, one session inserts single rows and another searches for each: how soon it is found.
  *
  * `form`: how rows come: values in the text of the statement (psycopg2), text parameters, or binary parameters (psycopg with
  * pgvector's adapter) of a prepared statement; 50 rows each.
@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { startServer } from '../server.js'
 import { cpuSeconds, machineBusySeconds } from './cpu.js'
+import { measureFreshness } from './freshness.js'
 import type { SearchFigures, SearchTask } from './run-searcher.js'
 import type { Form, WriterTask } from './run-writer.js'
 import { makeVectors } from './vectors.js'
@@ -35,6 +36,9 @@ const rowCount = Number(values.rows)
 const windowMs = 6000
 const rowsPerStatement = 50
 const cpuRowCount = 4000
+const freshRowCount = 600
+/** Beyond all ids of the writer. */
+const freshFirstId = 1_000_000_000
 const dimensions = Number(values.dimensions)
 const form = values.form as Form
 const sql = 'SELECT id FROM docs ORDER BY embedding <=> $1 LIMIT 10'
@@ -171,6 +175,13 @@ try {
     streaming.push(await measure('streaming', writer))
   await explain()
   print(`recall ${(await recall()).toFixed(4)}`)
+  const rowsBefore = writer.inserted
+  const freshBegin = performance.now()
+  const fresh = await measureFreshness(server.url, dimensions, freshFirstId, freshRowCount)
+  const rowsBeside = (writer.inserted - rowsBefore) / ((performance.now() - freshBegin) / 1000)
+  print(
+    `a row committed by one session found by another's search, ${rowsBeside.toFixed(0)} rows/s beside: p50 ${fresh.p50.toFixed(1)} ms, p99 ${fresh.p99.toFixed(1)} ms, at most ${fresh.most.toFixed(1)} ms; ${fresh.late} of ${fresh.rows} not by the first search`,
+  )
   await stopWriter(writer)
   await untilIdle()
   for (let i = 0; i < 2; i += 1) still.push(await measure('still again'))

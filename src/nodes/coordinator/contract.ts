@@ -38,7 +38,10 @@ export interface Coordinator {
 
   /** Ids unique for ever. */
   allocateSegmentIds(count: number): Promise<readonly number[]>
-  /** A block of `count` numbers of the counter (sequence values, row ids): first number. Persisted before use. */
+  /**
+   * A block of `count` numbers of the counter (sequence values, row ids): first number. Persisted before use.
+   * @param count 0: which number the next block begins with, nothing is taken
+   */
   leaseCounter(name: string, count: number, floor: number): Promise<number>
 
   /** Manifests of all flushed segments of all tables, with the channels' checkpoints. */

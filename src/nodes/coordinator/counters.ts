@@ -15,7 +15,8 @@ export function createCounters(meta: MetaStore, fenced: FencedMeta): Counters {
         const key = metaKeys.counter(name)
         const entry = await meta.get(key)
         const first = Math.max(entry === undefined ? floor : decodeNumber(entry.value), floor)
-        await fenced.write([{ kind: 'put', key, value: encodeNumber(first + count) }])
+        if (count > 0)
+          await fenced.write([{ kind: 'put', key, value: encodeNumber(first + count) }])
         return first
       }),
   }

@@ -75,13 +75,17 @@ export async function admit<Result>(
     // Given up while something was waited for, by whoever held them: the transaction may not be committed without them.
     for (const copy of plan.copies) copy.checkOpen()
     if (request.before !== undefined && timestamp >= request.before) throw locksEnded()
-    if (request.ddl !== undefined && (request.ddlTurn ?? 0) < state.ddlTurn) throw turnEnded()
+    if (isOfEarlierTurn(state, request)) throw turnEnded()
     const verdict = checkCommit(state, plan)
     if (verdict === undefined) return await append(enterPlan(state, plan, encoded, timestamp))
     if (verdict.kind === 'error') throw verdict.error
     if (verdict.kind === 'wait') await waitSettled(verdict.on, context.signal)
     else plan = planCommit(state, request)
   }
+}
+
+function isOfEarlierTurn(state: StreamingState, { ddl, ddlTurn }: CommitRequest): boolean {
+  return ddl !== undefined && ddlTurn !== undefined && ddlTurn < state.ddlTurn
 }
 
 function turnEnded(): DatabaseError {

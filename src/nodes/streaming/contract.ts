@@ -26,6 +26,12 @@ export function logChannelOf(tableId: number, shard: number, logChannelCount: nu
   return `log-${(tableId + shard) % logChannelCount}`
 }
 
+/**
+ * The coordinator's counter of turns for DDL, from 1. A turn's number is durable before streaming nodes are asked for unsettledDdl()
+ * in it: one that opens later, and was not asked, finds it there.
+ */
+export const ddlTurnCounter = 'ddl-turns'
+
 /** Rows that a transaction adds to and removes from one shard of one table. */
 export interface ChannelWrite {
   readonly tableId: number
@@ -55,7 +61,7 @@ export interface CommitRequest {
   /** Assertion: it is stamped below, else 40001. What it locked may be another's from then on. */
   readonly before?: Timestamp | undefined
   readonly ddl?: Uint8Array | undefined
-  /** In which the DDL was made. Assertion: nobody has asked for unsettledDdl() in a later turn, else 40001. */
+  /** In which the DDL was made; undefined: nobody else changes the catalog. Assertion: no later turn has asked for unsettledDdl(), else 40001. */
   readonly ddlTurn?: number | undefined
   /** Assertion: no live row has these keys, else 23505. For UNIQUE constraints whose rows lie on several log channels. */
   readonly absentKeys?: readonly AbsentKeys[] | undefined
@@ -160,7 +166,7 @@ export interface StreamingNode {
   outcome(transactionId: TransactionId): Promise<Outcome>
   /**
    * DDL of commits here, by time, of which nobody has said that the DDL log has it: their proxy may have died in between.
-   * @param turn rises with each who may change the catalog: from here on no DDL of turns before commits here, until the owner changes
+   * @param turn rises with each who may change the catalog: from here on no DDL of turns before commits here
    */
   unsettledDdl(turn: number, context: Context): Promise<readonly RecoveredDdl[]>
   /** The DDL log has the DDL of this commit, or never will: it need not be handed back any more. */

@@ -18,7 +18,7 @@ import { collect } from '#nodes/streaming/collect.js'
 import { commit } from '#nodes/streaming/commit.js'
 import { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { compact } from '#nodes/streaming/compact.js'
-import type { RecoveredDdl, StreamingNode } from '#nodes/streaming/contract.js'
+import { ddlTurnCounter, type RecoveredDdl, type StreamingNode } from '#nodes/streaming/contract.js'
 import {
   findUnsettledDdl,
   loadDdl,
@@ -208,10 +208,6 @@ async function openState(
     state.failure = error
   }
 
-  const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
-  for (const { timestamp, ddl } of await loadDdl(coordinator, logChannel)) {
-    unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
-  }
   const writer = await wal.openWriter(logChannel)
   const { term } = writer
   const end = await wal.endPosition(logChannel)
@@ -219,6 +215,11 @@ async function openState(
   const ownership = isLeased
     ? await takeOwnership({ coordinator, logChannel, term, runtime, onDeposed: depose })
     : exclusiveOwnership
+  // What the owner before took from the log it has kept by now, or never will.
+  const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
+  for (const { timestamp, ddl } of await loadDdl(coordinator, logChannel)) {
+    unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
+  }
   const jobs = new Jobs(runtime)
   const state: StreamingState = {
     logChannel,
@@ -257,7 +258,7 @@ async function openState(
     history: { horizon: timestampZero, untilMs: Number.NEGATIVE_INFINITY },
     logStart: 0,
     unsettledDdl,
-    ddlTurn: 0,
+    ddlTurn: (await coordinator.leaseCounter(ddlTurnCounter, 0, 1)) - 1,
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),

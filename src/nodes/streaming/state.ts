@@ -63,7 +63,7 @@ export interface StreamingState {
   logStart: number
   /** DDL of commits in the log that the coordinator's DDL log is not known to have. */
   readonly unsettledDdl: Map<Timestamp, { readonly position: number; readonly ddl: Uint8Array }>
-  /** The newest in which somebody has asked for what is unsettled. */
+  /** The newest that was taken before this node opened, or in which it was asked for what is unsettled. */
   ddlTurn: number
   /** Flushes, one at a time. */
   readonly flushing: Mutex

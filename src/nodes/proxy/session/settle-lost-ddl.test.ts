@@ -12,6 +12,7 @@ import { CatalogChanges } from '#nodes/proxy/session/catalog-changes.js'
 import { ddlAppendId } from '#nodes/proxy/session/commit.js'
 import { settleLostDdl } from '#nodes/proxy/session/settle-lost-ddl.js'
 import { Cluster, request } from '#nodes/streaming/cluster.testing.js'
+import { ddlTurnCounter } from '#nodes/streaming/contract.js'
 import { context, docs, insert } from '#nodes/streaming/streaming.testing.js'
 import { noFault } from '#storage/faults.js'
 
@@ -40,7 +41,7 @@ beforeEach(async () => {
   })
   version = 0
   recovered = []
-  ddlTurn = await coordinator.leaseCounter('ddl-turns', 1, 1)
+  ddlTurn = await coordinator.leaseCounter(ddlTurnCounter, 1, 1)
   const catalog = () => ({ version, tables: new Map() })
   environment = {
     coordinator,
@@ -130,6 +131,30 @@ test('that is not committed yet when another has the turn is not committed any m
     sqlState: SqlState.serializationFailure,
   })
   expect(await streaming.unsettledDdl(0, context)).toEqual([])
+})
+
+test('that is not committed yet when another has the turn is not committed by an owner that opens later, either', async () => {
+  await settleLostDdl(environment, context)
+  await cluster.members.get('log-0')?.stop()
+  await cluster.open('log-0')
+  await expect(commitWithDdl(1, 0, 'CREATE TABLE a ()')).rejects.toMatchObject({
+    sqlState: SqlState.serializationFailure,
+  })
+  ddlTurn = await cluster.coordinator.leaseCounter(ddlTurnCounter, 1, 1)
+  await commitWithDdl(1, 0, 'CREATE TABLE a ()')
+})
+
+test('that the owner takes from the log while another takes its place is known to that one', async () => {
+  await commitWithDdl(1, 0, 'CREATE TABLE a ()')
+  cluster.walFaults = (operation) =>
+    operation === 'wal.openWriter' ? { ...noFault, delayBeforeMs: 200 } : noFault
+  const [before] = [...cluster.members.values()]
+  const opening = cluster.open('log-0')
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  await before?.node.flush(undefined, context)
+  const { node } = await opening
+  expect(await node.unsettledDdl(0, context)).toHaveLength(1)
+  await before?.stop()
 })
 
 test('that is on its way to the log when another takes the turn is waited for, and added', async () => {

@@ -10,6 +10,7 @@ import type { Context } from '#base/context.js'
 import type { ProxyEnvironment } from '#nodes/proxy/environment.js'
 import { ddlAppendId, decodeDdlBatch } from '#nodes/proxy/session/commit.js'
 import { refreshCatalog } from '#nodes/proxy/session/refresh-catalog.js'
+import { ddlTurnCounter } from '#nodes/streaming/contract.js'
 
 /**
  * The caller has the turn, and the newest catalog; it has the newest again then.
@@ -20,7 +21,7 @@ export async function settleLostDdl(
   context: Context,
 ): Promise<number> {
   const { coordinator, droppedTables, postgres, streaming } = environment
-  const turn = await coordinator.leaseCounter('ddl-turns', 1, 1)
+  const turn = await coordinator.leaseCounter(ddlTurnCounter, 1, 1)
   let isAdded = false
   for (const unsettled of await streaming.unsettledDdl(turn, context)) {
     const { version, entries } = decodeDdlBatch(unsettled.ddl)
