@@ -169,10 +169,12 @@ test('a full disk refuses writes with 53100, is read, and takes writes again whe
   await client.query('VACUUM FULL t')
   await expectRows(client, 't', told)
 
-  // Killed while it is full, started again when it is not.
+  // Killed while it is full; it does not start then, says why, and starts when there is space.
   await disk.fill()
   await untilRefused(() => insert(client, 't', told))
   await server.kill()
+  await disk.fill()
+  await expect(startServer({ data, args })).rejects.toThrow(/No space left on device/)
   await disk.free()
   server = await startServer({ data, args })
   client = await connect(server)
