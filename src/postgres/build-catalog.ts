@@ -66,9 +66,7 @@ export function buildCatalog(
     tablesByName,
     sequences: new Map([...(base?.sequences ?? []), ...sequences]),
     typeNames: new Map([...types.values()].map(([oid, name]) => [oid, name])),
-    userFunctionNames:
-      base?.userFunctionNames ??
-      new Set((content.functions ?? []).flatMap(([schema, name]) => [name, `${schema}.${name}`])),
+    userFunctions: base?.userFunctions ?? userFunctions(content.functions ?? []),
     roles:
       base?.roles ??
       new Map(
@@ -286,4 +284,14 @@ function groupBy<T>(rows: readonly T[], key: (row: T) => number): Map<number, T[
     else group.push(row)
   }
   return out
+}
+
+function userFunctions(
+  functions: NonNullable<RawCatalogContent['functions']>,
+): CatalogSnapshot['userFunctions'] {
+  const found = new Map<string, 'stable' | 'volatile'>()
+  for (const [name, isVolatile] of functions) {
+    if (isVolatile || !found.has(name)) found.set(name, isVolatile ? 'volatile' : 'stable')
+  }
+  return found
 }

@@ -94,7 +94,7 @@ export interface RawCatalogContent {
   readonly sequences: readonly RawSequence[]
   readonly types: readonly RawType[]
   /** Not in a change. */
-  readonly functions?: readonly (readonly [string, string])[]
+  readonly functions?: readonly (readonly [name: string, isVolatile: boolean])[]
   /** Not in a change. */
   readonly roles?: readonly RawRole[]
 }
@@ -179,8 +179,9 @@ SELECT json_build_object(
   change === undefined
     ? `,
 'functions', ${list(
-        `n.nspname, p.proname`,
-        `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND ${isUsers('p.oid')}
+        `p.proname, p.provolatile = 'v'`,
+        `pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.oid >= 16384 AND p.provolatile <> 'i'
+   AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND ${isUsers('p.oid')}
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 1255 AND d.objid = p.oid AND d.deptype = 'e')`,
       )},
 'roles', ${list('r.oid::int8, r.rolname, r.rolsuper, r.rolcanlogin', 'pg_roles r')}`

@@ -148,7 +148,7 @@ describe('catalog snapshot', () => {
     expect(part.partitions).toEqual([table('public.part_1').oid, table('public.part_2a').oid])
     expect(table('public.part_2a').parentOid).toBe(table('public.part_2').oid)
     expect(part.columns[1]).toMatchObject({ typeName: 'small', kind: 'int32' })
-    expect(postgres.catalog().userFunctionNames.has('twice')).toBe(true)
+    expect(postgres.catalog().userFunctions.get('twice')).toBe('volatile')
     expect(postgres.catalog().roles.get('reader')).toMatchObject({
       superuser: false,
       canLogin: true,

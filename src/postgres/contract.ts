@@ -150,8 +150,11 @@ export interface CatalogSnapshot {
   readonly sequences: ReadonlyMap<number, SequenceInfo>
   /** pg_type of user-visible types by OID: name, for the value codecs. */
   readonly typeNames: ReadonlyMap<number, string>
-  /** OIDs of functions not built in and not of an extension: their bodies may read tables unseen by EXPLAIN. */
-  readonly userFunctionNames: ReadonlySet<string>
+  /**
+   * Functions, aggregates and procedures that are not built in, not of an extension and not IMMUTABLE, by name: their bodies may look at
+   * tables unseen by EXPLAIN, and unless they are STABLE change them. Of several with one name the worst.
+   */
+  readonly userFunctions: ReadonlyMap<string, 'stable' | 'volatile'>
   readonly roles: ReadonlyMap<string, RoleInfo>
 }
 

@@ -65,6 +65,8 @@ export interface EvaluateJob {
   readonly copyData: Uint8Array | undefined
   /** Loaded rows must be in the unique indexes of the tables that may change: ON CONFLICT. */
   readonly needsKeys: boolean
+  /** It may call functions of users: what they do to the catalog would be rolled back unseen. */
+  readonly callsFunctions: boolean
 }
 
 export interface ApplyJob {

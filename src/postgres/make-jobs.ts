@@ -67,15 +67,22 @@ export function evaluateJob(evaluation: Evaluation, catalog: CatalogSnapshot): E
     afterLoads: evaluation.afterLoads,
     copyData: copyData === undefined ? undefined : ownCopy(copyData),
     needsKeys: captureTables.length > 0 && needsKeys(evaluation, catalog),
+    callsFunctions: captureTables.length > 0 && mayCall(statement.sql, catalog),
   }
 }
 
 /** Whether uniqueness may decide what the statement does, in its text or in what it may call. */
 function needsKeys({ statement, captureTables }: Evaluation, catalog: CatalogSnapshot): boolean {
   const { sql } = statement
-  if (/\bon\s+conflict\b/i.test(sql) || /^\s*(call|do)\b/i.test(sql)) return true
+  if (/\bon\s+conflict\b/i.test(sql)) return true
   if (captureTables.some((oid) => catalog.tables.get(oid)?.hasTriggers === true)) return true
+  return mayCall(sql, catalog)
+}
+
+/** Functions of users, or a body in the statement itself. */
+function mayCall(sql: string, { userFunctions }: CatalogSnapshot): boolean {
+  if (/^\s*(call|do)\b/i.test(sql)) return true
   const lower = sql.toLowerCase()
-  for (const name of catalog.userFunctionNames) if (lower.includes(name.toLowerCase())) return true
+  for (const name of userFunctions.keys()) if (lower.includes(name.toLowerCase())) return true
   return false
 }

@@ -9,6 +9,7 @@
  *   6. ROLLBACK; after the answer has gone: VACUUM of what grew (tidy)
  */
 
+import { type DatabaseError, notSupported } from '#base/errors.js'
 import { type CaptureBase, captureBase, captureChange, lockedRows } from '#postgres/capture.js'
 import type { EvaluationResult, TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
@@ -29,6 +30,23 @@ const deadRowCountMax = 5_000
 const vacuumedRowCountMax = 20_000
 const bytesOfOneRow = 200
 const runCountBetweenCheckpoints = 1_000
+
+const stateOf = (catalog: string, condition = 'true'): string =>
+  `(SELECT count(*) || ' ' || coalesce(max(xmin::text::int8), 0) FROM ${catalog} WHERE ${condition})`
+const catalogState = `SELECT concat_ws(',', ${[
+  stateOf('pg_class', "relpersistence <> 't'"),
+  stateOf('pg_proc'),
+  stateOf('pg_type', 'typnamespace <> pg_my_temp_schema()'),
+  stateOf('pg_namespace', "nspname !~ '^pg_(toast_)?temp'"),
+  stateOf('pg_authid'),
+].join()})`
+
+function catalogChanged(): DatabaseError {
+  return notSupported(
+    'a function that creates, alters or drops something is not supported',
+    'Send the DDL as a statement of its own.',
+  )
+}
 
 export class Evaluations {
   readonly #embedded: Embedded
@@ -123,6 +141,7 @@ export class Evaluations {
     if (job.afterLoads !== undefined) embedded.run(job.afterLoads)
     this.#sequences.set(job.sessionSequences, job.sequences)
     const bases = this.#captureBases(job)
+    const catalogBefore = job.callsFunctions ? this.#catalogState() : undefined
     const become = becomeUser(job.settings.user, job.settings.role)
     if (become !== '') embedded.run(become)
     embedded.hooks.takeTouchedRelations()
@@ -133,7 +152,10 @@ export class Evaluations {
     if (error !== undefined && (touchedUnloaded.length === 0 || !mayComeFromMissingRows(error))) {
       throw error
     }
-    if (job.reportLocks && become !== '') embedded.run(becomeSuperuser)
+    if ((job.reportLocks || job.callsFunctions) && become !== '') embedded.run(becomeSuperuser)
+    if (error === undefined && catalogBefore !== undefined) {
+      if (this.#catalogState() !== catalogBefore) throw catalogChanged()
+    }
     let sequences = job.sequences
     const changes: TableChange[] = []
     // The executor does not say that ALTER TABLE writes.
@@ -154,6 +176,11 @@ export class Evaluations {
             .filter(({ positions }) => positions.length > 0)
         : undefined
     return { ...rest, changes, locked, sequences, touchedUnloaded }
+  }
+
+  /** Another one after DDL, but for what is temporary. */
+  #catalogState(): string {
+    return this.#embedded.column(catalogState)[0] ?? ''
   }
 
   #captureBases(job: EvaluateJob): CaptureBase[] {

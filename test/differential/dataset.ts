@@ -46,7 +46,8 @@ export function makeDataset(seed: number, exact = false): Dataset {
   const tables = [makeTable('t1', random, exact), makeTable('t2', random, exact)]
   const steps = ['CREATE EXTENSION IF NOT EXISTS vector']
   for (const table of tables) {
-    steps.push(`DROP TABLE IF EXISTS ${table.name}`, ...table.definition, ...fill(table, random))
+    steps.push(`DROP TABLE IF EXISTS ${table.name} CASCADE`, ...table.definition)
+    steps.push(...behind(table), ...fill(table, random))
   }
   const ownWrites = tables.flatMap((table) => [
     insert(table, 5000, random.integer(1, 12), random),
@@ -54,6 +55,22 @@ export function makeDataset(seed: number, exact = false): Dataset {
     `DELETE FROM ${table.name} WHERE id % 11 = ${random.integer(0, 10)}`,
   ])
   return { seed, tables, steps, ownWrites }
+}
+
+/** What reads a table that a statement may not name: a view under other names, and functions that cannot be inlined. */
+function behind({ name, columns }: DataTable): string[] {
+  const renamed = columns.map((column) => `${column.name} AS of_${column.name}`)
+  const body = `BEGIN RETURN (SELECT count(*) FROM ${name} WHERE id > $1); END`
+  return [
+    `CREATE VIEW ${name}_view AS SELECT id AS of_id, ${renamed.join(', ')} FROM ${name}`,
+    ...(['STABLE', 'VOLATILE'] as const).flatMap((kind) => {
+      const call = `${name}_${kind.toLowerCase()}(int4)`
+      return [
+        `DROP FUNCTION IF EXISTS ${call}`,
+        `CREATE FUNCTION ${call} RETURNS int8 LANGUAGE plpgsql ${kind} AS '${body}'`,
+      ]
+    }),
+  ]
 }
 
 function makeTable(name: string, random: Random, exact: boolean): DataTable {

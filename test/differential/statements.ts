@@ -34,6 +34,7 @@ export function statementArb(dataset: Dataset): fc.Arbitrary<GeneratedStatement>
     { weight: 2, arbitrary: fc.tuple(table, table).chain(([a, b]) => joins(a, b)) },
     { weight: 1, arbitrary: table.chain(windows) },
     { weight: 1, arbitrary: table.chain(changing) },
+    { weight: 2, arbitrary: fc.tuple(table, table).chain(([a, b]) => behind(a, b)) },
   ]
   if (withVector.length > 0) {
     const vectorTable = fc.constantFrom(...withVector)
@@ -402,6 +403,67 @@ function changing(table: DataTable): fc.Arbitrary<Draft> {
       agreement: { order: 'bag' },
     }
   })
+}
+
+/** Rows and columns that the statement reaches without naming them: through views, functions, whole rows. */
+function behind(a: DataTable, b: DataTable): fc.Arbitrary<Draft> {
+  const forms = fc.constantFrom('view', 'scalar', 'row', 'stable', 'volatile', 'condition')
+  return fc
+    .tuple(forms, conditionArb(a, 'a.'), fc.integer({ min: 0, max: 60 }))
+    .map(([form, condition, id]): Draft => {
+      const from = `FROM ${a.name} AS a`
+      const renamed = b.columns.map((column) => `v.of_${column.name}`)
+      const plain = b.columns.map(({ name }) => `b.${name} AS of_${name}`)
+      const select = (sql: string): Fragment => {
+        return (writer) => `${sql} ${condition(writer)}`
+      }
+      const count = `(SELECT count(*) FROM ${b.name} WHERE id > ${id})`
+      const agreement: Agreement = { order: 'bag' }
+      switch (form) {
+        case 'view':
+          return {
+            fragment: select(
+              `SELECT a.id, ${renamed.join()} ${from} JOIN ${b.name}_view AS v ON v.of_id = a.id WHERE`,
+            ),
+            reference: select(
+              `SELECT a.id, ${plain.join()} ${from} JOIN ${b.name} AS b ON b.id = a.id WHERE`,
+            ),
+            agreement,
+          }
+        case 'scalar':
+          return {
+            fragment: select(
+              `SELECT a.id, (SELECT max(v.of_id) FROM ${b.name}_view AS v WHERE v.of_id < a.id) AS m ${from} WHERE`,
+            ),
+            reference: select(
+              `SELECT a.id, (SELECT max(b.id) FROM ${b.name} AS b WHERE b.id < a.id) AS m ${from} WHERE`,
+            ),
+            agreement,
+          }
+        case 'row': {
+          const vector = a.vector === undefined ? [] : [`a.${a.vector.name}`]
+          const all = [...columnsOf(a).map(({ name }) => `a.${name}`), ...vector]
+          return {
+            fragment: select(`SELECT a.id, md5(a::text) ${from} WHERE`),
+            reference: select(`SELECT a.id, md5(ROW(${all.join()})::text) ${from} WHERE`),
+            agreement,
+          }
+        }
+        case 'stable':
+        case 'volatile':
+          return {
+            fragment: select(`SELECT a.id, ${b.name}_${form}(${id}) AS n ${from} WHERE`),
+            reference: select(`SELECT a.id, ${count} AS n ${from} WHERE`),
+            agreement,
+          }
+        case 'condition':
+          return {
+            fragment: select(`SELECT a.id ${from} WHERE a.id > ${b.name}_stable(${id}) AND`),
+            reference: select(`SELECT a.id ${from} WHERE a.id > ${count} AND`),
+            agreement,
+          }
+      }
+    })
 }
 
 /** ORDER BY distance LIMIT k, in the forms people write. */

@@ -17,6 +17,8 @@ import { type Expression, parseExpression, toExpression } from '#nodes/proxy/pla
 import { columnOf, type FilterScope } from '#nodes/proxy/plan/filter-compile.js'
 import { planScan } from '#nodes/proxy/plan/plan-scan.js'
 import type {
+  AggregatePlan,
+  FilteredScanPlan,
   LimitPlan,
   OutputColumn,
   QueryPlan,
@@ -26,7 +28,7 @@ import type {
 import { SlotCollector } from '#nodes/proxy/plan/slots.js'
 import type { ParsedStatement } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description, PlanNode, TableInfo } from '#postgres/contract.js'
-import { collectRelations, visit } from '#postgres/tree-walk.js'
+import { visit } from '#postgres/tree-walk.js'
 
 export interface PlanInput {
   readonly parsed: ParsedStatement
@@ -39,7 +41,6 @@ interface PlanScope {
   readonly input: PlanInput
   readonly slots: SlotCollector
   readonly used: NamesUsed
-  readonly named: ReadonlySet<string>
 }
 
 export function planQuery(input: PlanInput): {
@@ -50,18 +51,32 @@ export function planQuery(input: PlanInput): {
   const scope: PlanScope = {
     input,
     slots,
-    used: namesUsed(input.parsed),
-    named: new Set(collectRelations(input.parsed.tree).map((relation) => relation.name)),
+    used: namesUsed(input.parsed, input.explained),
   }
   const scanNodes = collectScans(input.explained)
   const tables = scanNodes.map((node) => tableOf(node, input.catalog))
   if (tables.every((table) => table === undefined)) return { plan: { kind: 'catalog' }, slots }
-  const plan =
-    planSearch(scope) ??
-    planFilteredScan(scope) ??
-    planAggregate(scope) ??
-    planVerbatim(scope, scanNodes)
-  return { plan, slots }
+  const plan = planNatively(scope)
+  if (plan !== undefined && seesAllItReads(plan, tables)) return { plan, slots }
+  slots.truncate(0)
+  return { plan: planVerbatim(scope, scanNodes), slots }
+}
+
+function planNatively(scope: PlanScope): SearchPlan | FilteredScanPlan | AggregatePlan | undefined {
+  return planSearch(scope) ?? planFilteredScan(scope) ?? planAggregate(scope)
+}
+
+/**
+ * A sub-select that reads the same table again (correlated with it) would see only the rows that the plan finds. Other tables that
+ * sub-selects read are loaded whole when they are touched.
+ */
+function seesAllItReads(
+  plan: SearchPlan | FilteredScanPlan | AggregatePlan,
+  scanned: readonly (TableInfo | undefined)[],
+): boolean {
+  const planned = (plan.kind === 'scan' ? [plan.scan] : plan.scans).map(({ table }) => table.oid)
+  const again = scanned.filter((table) => table !== undefined && planned.includes(table.oid))
+  return again.length === planned.length
 }
 
 /** Types of expressions as far as they are plain to see; undefined: only PostgreSQL knows. */
@@ -126,10 +141,7 @@ function scanPlanOf(node: PlanNode, scope: PlanScope): ScanPlan | undefined {
   const table = tableOf(node, scope.input.catalog)
   if (table === undefined) return undefined
   const alias = node.Alias ?? table.name
-  const parent = scope.input.catalog.tables.get(table.parentOid)
-  const named =
-    scope.named.has(table.name) || (parent !== undefined && scope.named.has(parent.name))
-  const attnums = columnsRead(table, parent === undefined ? alias : parent.name, scope.used, named)
+  const attnums = columnsRead(table, scope.used)
   return planScan(node, table, alias, attnums, {
     table,
     alias,
@@ -164,7 +176,7 @@ function decidable(scan: ScanPlan): boolean {
   return scan.filterComplete || scan.residual !== undefined
 }
 
-function planSearch(scope: PlanScope): QueryPlan | undefined {
+function planSearch(scope: PlanScope): SearchPlan | undefined {
   const root = scope.input.explained
   const limit = limitOf(scope)
   if (limit?.limit === undefined) return undefined
@@ -222,7 +234,7 @@ function searchUnder(root: PlanNode, limit: LimitPlan, scope: PlanScope): Search
   }
 }
 
-function planFilteredScan(scope: PlanScope): QueryPlan | undefined {
+function planFilteredScan(scope: PlanScope): FilteredScanPlan | undefined {
   const root = scope.input.explained
   const hasLimit = root['Node Type'] === 'Limit'
   const before = scope.slots.length
@@ -258,7 +270,7 @@ function planFilteredScan(scope: PlanScope): QueryPlan | undefined {
   }
 }
 
-function planAggregate(scope: PlanScope): QueryPlan | undefined {
+function planAggregate(scope: PlanScope): AggregatePlan | undefined {
   const root = scope.input.explained
   if (root['Node Type'] !== 'Aggregate' || root['Strategy'] !== 'Plain') return undefined
   if (root.Filter !== undefined || root['Partial Mode'] !== 'Simple') return undefined

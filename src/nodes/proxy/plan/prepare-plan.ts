@@ -4,7 +4,7 @@ import { DatabaseError } from '#base/errors.js'
 import { hasInitPlan, replaceSubselects, scalarSubselects } from '#nodes/proxy/plan/hoist.js'
 import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { planQuery, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
-import { planWholeTables } from '#nodes/proxy/plan/plan-whole-tables.js'
+import { planFunctionCalls, planWholeTables } from '#nodes/proxy/plan/plan-whole-tables.js'
 import type { PreparedPlan } from '#nodes/proxy/plan/query-plan.js'
 import { makeSlots } from '#nodes/proxy/plan/resolve-slots.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
@@ -82,6 +82,8 @@ async function makePlan(execution: Execution): Promise<PreparedPlan> {
     transaction.pendingDdl,
   )
   const input = { parsed, explained, description, catalog }
+  const calling = planFunctionCalls(input)
+  if (calling !== undefined) return { plan: calling, slots: [], description, explained }
   if (!nativePlans(execution)) {
     return { plan: planWholeTables(input), slots: [], description, explained }
   }

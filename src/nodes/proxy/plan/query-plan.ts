@@ -85,6 +85,10 @@ export interface VerbatimPlan {
   readonly searches: readonly SearchPlan[]
   /** Every LIMIT of the statement: a search fetches as many rows as the largest asks for. */
   readonly limits: readonly LimitPlan[]
+  /** UPDATE or DELETE that may run over a part of the rows at a time. */
+  readonly isRowByRow?: boolean
+  /** It calls functions of users that may change any table: SELECT, too, runs as a statement that changes rows. */
+  readonly mayChange?: boolean
 }
 
 /** Reads no user table: the catalog instance answers. */

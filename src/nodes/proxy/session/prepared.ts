@@ -1,8 +1,9 @@
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { BindMessage } from '#net/pgwire/message.js'
 import type { Result, RowChunk } from '#nodes/proxy/statements/result.js'
-import type { ParsedStatement } from '#postgres/classify.js'
+import type { ParsedStatement, TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, Description } from '#postgres/contract.js'
+import { stringList } from '#postgres/tree-walk.js'
 
 /** A statement under a name. */
 export interface PreparedStatement {
@@ -24,7 +25,14 @@ export interface ToldColumns {
 const described: ReadonlySet<string> = new Set(['select', 'insert', 'update', 'delete', 'merge'])
 
 export function isDescribed(parsed: ParsedStatement | undefined): parsed is ParsedStatement {
-  return parsed !== undefined && described.has(parsed.kind)
+  return parsed !== undefined && (described.has(parsed.kind) || callsProcedure(parsed))
+}
+
+/** Not one of ours: PostgreSQL does not know those. */
+function callsProcedure({ kind, tree }: ParsedStatement): boolean {
+  if (kind !== 'call') return false
+  const called = (tree['funccall'] ?? {}) as TreeNode
+  return stringList(called['funcname'])[0] !== 'elanus'
 }
 
 /** Drivers keep the columns of a statement that they have prepared. @throws 0A000 */

@@ -1,6 +1,6 @@
 /**
  * CALL of procedures of schema elanus: what backup and restore need of a server. Arguments are constants, the answer is one
- * column of text. Other procedures are refused.
+ * column of text. Procedures of users are run as their functions are.
  */
 import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { writeDataRow } from '#net/pgwire/backend.js'
@@ -11,6 +11,7 @@ import { replayDdl } from '#nodes/proxy/backup/replay-ddl.js'
 import { databaseFacts, takeSnapshot } from '#nodes/proxy/backup/take-snapshot.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { refuseInBlock } from '#nodes/proxy/statements/maintenance.js'
+import { runBody } from '#nodes/proxy/statements/modify.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import type { TreeNode } from '#postgres/classify.js'
 import type { DdlEntry } from '#postgres/contract.js'
@@ -55,9 +56,7 @@ export async function call(execution: Execution): Promise<Result> {
   const called = (parsed.tree['funccall'] ?? {}) as TreeNode
   const [schemaName, name = ''] = stringList(called['funcname'])
   const procedure = Object.hasOwn(procedures, name) ? procedures[name] : undefined
-  if (schemaName !== 'elanus' || procedure === undefined) {
-    throw notSupported('CALL is not supported yet')
-  }
+  if (schemaName !== 'elanus' || procedure === undefined) return await runBody(execution)
   refuseInBlock(execution, 'CALL')
   const { role, user } = settings.session()
   if (catalog.roles.get(role ?? user)?.superuser !== true) {

@@ -13,6 +13,7 @@ import { checkNotNull } from '#nodes/proxy/statements/check-not-null.js'
 import { checkPrivilege } from '#nodes/proxy/statements/check-privilege.js'
 import { convertBinary, convertText } from '#nodes/proxy/statements/convert-column.js'
 import { type CopyOptions, copyOptions } from '#nodes/proxy/statements/copy-options.js'
+import { evaluateWhole } from '#nodes/proxy/statements/evaluate-changes.js'
 import { chooseReadTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
 import {
   capturedRows,
@@ -275,13 +276,10 @@ async function copyThroughPostgres(
   }
   const tables = targetTables(execution)
   const captured = tables.length > 0 ? tables : [options.table]
-  const result = await runUntilSettled(
-    execution,
-    [],
-    captured,
-    false,
-    await chooseReadTimestamp(execution),
-    Buffer.concat(pieces),
+  const readAt = await chooseReadTimestamp(execution)
+  const asStatement = { capture: captured, foreignKeysOn: false, copyData: Buffer.concat(pieces) }
+  const result = await runUntilSettled(execution, [], captured, readAt, (rows, sequences) =>
+    evaluateWhole(execution, rows, sequences, asStatement),
   )
   if (result === undefined)
     throw new DatabaseError(

@@ -1,5 +1,6 @@
 /** COPY … TO STDOUT: as a query whose rows PostgreSQL's own COPY formats, table by table natively where that is possible. */
 
+import { notSupported } from '#base/errors.js'
 import { native } from '#engine/index/native.js'
 import { hasTextFormatter } from '#engine/types/format-text.js'
 import { BackendMessages } from '#net/pgwire/backend-parse.js'
@@ -98,13 +99,17 @@ async function copyTable(execution: Execution, options: CopyOptions): Promise<nu
 /** The COPY itself runs verbatim; its rows are those that its query can reach. */
 async function copyThroughPostgres(execution: Execution): Promise<Result> {
   const { out, environment } = execution
-  const rows = await rowsToCopy(execution)
-  const result = await evaluateWithLoads(execution, rows, (loads) =>
+  const { rows, mayChange } = await rowsToCopy(execution)
+  const captureTables = mayChange ? [...execution.catalog.tables.keys()] : []
+  const { result } = await evaluateWithLoads(execution, rows, (loads) =>
     environment.postgres.evaluate(
-      evaluationOf(execution, execution.bound, loads),
+      { ...evaluationOf(execution, execution.bound, loads), captureTables },
       execution.context,
     ),
   )
+  if (result.changes.length > 0) {
+    throw notSupported('COPY of a query whose functions change rows is not supported')
+  }
   const messages = new BackendMessages(result.dataRows)
   const binary = /\bbinary\b/i.test(JSON.stringify(execution.parsed.tree['options'] ?? []))
   out.copyOut(binary ? 'binary' : 'text', await columnCount(execution))
@@ -116,7 +121,13 @@ async function copyThroughPostgres(execution: Execution): Promise<Result> {
   return commandResult(result.commandTag)
 }
 
-async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> {
+interface RowsToCopy {
+  readonly rows: readonly LoadedRows[]
+  /** Functions of the query may change any table. */
+  readonly mayChange: boolean
+}
+
+async function rowsToCopy(execution: Execution): Promise<RowsToCopy> {
   const query = copyQuery(execution)
   if (query === undefined) {
     const { table } = copyOptions(execution)
@@ -126,16 +137,17 @@ async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> 
       const rows = await loadWhole(execution, oid, await chooseReadTimestamp(execution))
       if (rows !== undefined) loaded.push(rows)
     }
-    return loaded
+    return { rows: loaded, mayChange: false }
   }
   const [parsed] = parseStatements(query)
-  if (parsed === undefined) return []
+  if (parsed === undefined) return { rows: [], mayChange: false }
   const inner: Execution = { ...execution, parsed, bound: { ...execution.bound, sql: query } }
   const prepared = await preparePlan(inner)
   const values = await resolveSlots(prepared.slots, [], inner)
   const { plan } = prepared
   if (plan.kind === 'catalog' || plan.kind === 'hoisted') {
-    return plan.kind === 'catalog' ? [] : wholeTables(execution, query)
+    const rows = plan.kind === 'catalog' ? [] : await wholeTables(execution, query)
+    return { rows, mayChange: false }
   }
   const scans =
     plan.kind === 'scan'
@@ -143,7 +155,10 @@ async function rowsToCopy(execution: Execution): Promise<readonly LoadedRows[]> 
       : plan.kind === 'verbatim'
         ? [...plan.scans, ...plan.searches.flatMap((part) => part.scans)]
         : plan.scans
-  return loadTables(inner, scans, values, await chooseReadTimestamp(execution))
+  return {
+    rows: await loadTables(inner, scans, values, await chooseReadTimestamp(execution)),
+    mayChange: plan.kind === 'verbatim' && plan.mayChange === true,
+  }
 }
 
 async function wholeTables(execution: Execution, query: string): Promise<readonly LoadedRows[]> {

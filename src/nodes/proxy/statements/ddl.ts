@@ -6,8 +6,8 @@ import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import { acquireDdlLock } from '#nodes/proxy/session/ddl-lock.js'
 import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
+import { decodeTuples } from '#nodes/proxy/statements/evaluate-changes.js'
 import { chooseWriteTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import { decodeTuples } from '#nodes/proxy/statements/modify.js'
 import {
   type LoadedRows,
   shardsOf,

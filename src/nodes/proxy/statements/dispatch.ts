@@ -13,7 +13,7 @@ import { explain } from '#nodes/proxy/statements/explain.js'
 import { insert } from '#nodes/proxy/statements/insert.js'
 import { lockTables } from '#nodes/proxy/statements/lock-tables.js'
 import { checkpoint, reindex, vacuum } from '#nodes/proxy/statements/maintenance.js'
-import { modify } from '#nodes/proxy/statements/modify.js'
+import { modify, runBody } from '#nodes/proxy/statements/modify.js'
 import {
   deallocateStatement,
   executeStatement,
@@ -114,7 +114,7 @@ export async function runStatement(execution: Execution): Promise<Result> {
     case 'call':
       return call(execution)
     case 'do':
-      throw notSupported(`${kind.toUpperCase()} is not supported yet`)
+      return runBody(execution)
     case 'load':
       // Its settings and types are always there.
       if (execution.parsed.tree['filename'] === 'vector') return commandResult('LOAD')

@@ -8,16 +8,17 @@
  *     is committed; an upsert whose conflicting rows were not loaded is run again with them;
  *  4. the difference goes into the transaction. Committing it is one append to the log.
  */
-import { DatabaseError, invariant, notSupported, SqlState } from '#base/errors.js'
+import { DatabaseError, notSupported, SqlState } from '#base/errors.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { ColumnBatch } from '#engine/columnar/column.js'
-import { native } from '#engine/index/native.js'
+import { columnsRead, namesUsed } from '#nodes/proxy/plan/columns-used.js'
 import { planKey } from '#nodes/proxy/plan/plan-cache.js'
 import { collectScans, tableOf, typeOfExpressions } from '#nodes/proxy/plan/plan-query.js'
 import { planScan } from '#nodes/proxy/plan/plan-scan.js'
+import { planFunctionCalls } from '#nodes/proxy/plan/plan-whole-tables.js'
 import { describeStatement } from '#nodes/proxy/plan/prepare-plan.js'
-import type { PreparedPlan, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
+import type { PreparedPlan, ScanPlan, VerbatimPlan } from '#nodes/proxy/plan/query-plan.js'
 import { makeSlots, resolveSlots } from '#nodes/proxy/plan/resolve-slots.js'
+import { isRowByRow } from '#nodes/proxy/plan/row-by-row.js'
 import { SlotCollector, type SlotValues } from '#nodes/proxy/plan/slots.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import {
@@ -26,8 +27,15 @@ import {
 } from '#nodes/proxy/statements/check-conditional-keys.js'
 import { conflictError, findConflict } from '#nodes/proxy/statements/check-keys.js'
 import { checkReferences } from '#nodes/proxy/statements/check-references.js'
-import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import {
+  type Evaluated,
+  type EvaluateOptions,
+  evaluatePart,
+  evaluateWhole,
+} from '#nodes/proxy/statements/evaluate-changes.js'
+import { evaluateParts } from '#nodes/proxy/statements/evaluate-parts.js'
+import {
+  chooseReadTimestamp,
   chooseWriteTimestamp,
   type Execution,
   keepsSnapshot,
@@ -45,24 +53,27 @@ import {
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
-import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
 import { withSequences } from '#nodes/proxy/statements/with-sequences.js'
 import type {
   CatalogSnapshot,
+  Description,
   EvaluationResult,
-  TableChange,
+  PlanNode,
   TableInfo,
 } from '#postgres/contract.js'
 import { collectRelations } from '#postgres/tree-walk.js'
 
-export async function modify(execution: Execution): Promise<Result> {
-  if (execution.transaction.readOnly) {
-    throw new DatabaseError(
-      '25006',
-      `cannot execute ${execution.parsed.kind.toUpperCase()} in a read-only transaction`,
+/** @param planned of what may change rows without saying so: functions and bodies do */
+export async function modify(execution: Execution, planned?: PreparedPlan): Promise<Result> {
+  if (execution.transaction.readOnly && planned === undefined) throw readOnly(execution.parsed.kind)
+  if (planned !== undefined && execution.parsed.tree['lockingClause'] !== undefined) {
+    throw notSupported(
+      'FOR UPDATE in a statement that calls a volatile function is not supported',
+      'Declare the function STABLE or IMMUTABLE if it changes nothing.',
     )
   }
-  const prepared = await prepareModify(execution)
+  const prepared = planned ?? (await prepareModify(execution))
   const result = await runModify(execution, prepared)
   takeNotices(execution, result)
   const returnsRows = prepared.description.fields.length > 0
@@ -73,9 +84,36 @@ export async function modify(execution: Execution): Promise<Result> {
   }
 }
 
+/** That a function, or a body, changes something is known when it has. Reading in the past is read-only, too. */
+function checkMayChange(
+  { parsed, transaction }: Execution,
+  changes: readonly CapturedChange[],
+): void {
+  if (changes.length > 0 && transaction.readOnly) throw readOnly(parsed.kind)
+}
+
+/** DO, and CALL of a user's procedure: what they look at and change is said in a body. */
+export async function runBody(execution: Execution): Promise<Result> {
+  const description =
+    execution.parsed.kind === 'call'
+      ? await describeStatement(execution.bound, execution)
+      : { parameterTypes: [], fields: [] }
+  return modify(execution, {
+    plan: { kind: 'verbatim', scans: [], searches: [], limits: [], mayChange: true },
+    ...{ slots: [], description, explained: { 'Node Type': 'Body' } },
+  })
+}
+
+function readOnly(kind: string): DatabaseError {
+  return new DatabaseError(
+    '25006',
+    `cannot execute ${kind.toUpperCase()} in a read-only transaction`,
+  )
+}
+
 /** Scans of a modifying statement: whole rows of the tables it may change, read columns of the others. */
 async function prepareModify(execution: Execution): Promise<PreparedPlan> {
-  const { environment, settings, transaction, catalog, bound, parsed } = execution
+  const { environment, settings, transaction, catalog, bound } = execution
   const cacheable = transaction.pendingDdl.length === 0
   const key = planKey(bound.sql, bound.parameterTypes, settings.planKey(), catalog.version)
   const known = cacheable ? environment.plans.plan(key) : undefined
@@ -86,39 +124,53 @@ async function prepareModify(execution: Execution): Promise<PreparedPlan> {
     settings.session(),
     transaction.pendingDdl,
   )
-  const slots = new SlotCollector()
-  const typeOf = typeOfExpressions({ parsed, explained, description, catalog })
-  const scans: ScanPlan[] = []
-  for (const node of collectScans(explained)) {
-    const table = tableOf(node, catalog)
-    if (table === undefined) continue
-    const attnums = storedColumns(table).map((column) => column.attnum)
-    scans.push(
-      planScan(node, table, node.Alias ?? table.name, attnums, {
-        table,
-        alias: node.Alias ?? table.name,
-        slots,
-        typeOf,
-      }),
-    )
-  }
-  const prepared: PreparedPlan = {
-    plan: { kind: 'verbatim', scans, searches: [], limits: [] },
-    slots: await makeSlots(slots.expressions, typeOf, execution, description.parameterTypes),
-    description,
-    explained,
-  }
+  const calling = planFunctionCalls({ explained, catalog })
+  const prepared: PreparedPlan =
+    calling === undefined
+      ? { ...(await planScans(execution, explained, description)), description, explained }
+      : { plan: calling, slots: [], description, explained }
   if (cacheable) environment.plans.putPlan(key, prepared)
   return prepared
 }
 
+async function planScans(
+  execution: Execution,
+  explained: PlanNode,
+  description: Description,
+): Promise<Pick<PreparedPlan, 'plan' | 'slots'>> {
+  const { transaction, catalog, parsed } = execution
+  const slots = new SlotCollector()
+  const typeOf = typeOfExpressions({ parsed, explained, description, catalog })
+  const rowByRow = transaction.pendingDdl.length === 0 && isRowByRow(parsed, explained, catalog)
+  const used = rowByRow && parsed.kind === 'delete' ? namesUsed(parsed, explained) : undefined
+  const scans: ScanPlan[] = []
+  for (const node of collectScans(explained)) {
+    const table = tableOf(node, catalog)
+    if (table === undefined) continue
+    const attnums =
+      used === undefined
+        ? storedColumns(table).map((column) => column.attnum)
+        : columnsRead(table, used)
+    const alias = node.Alias ?? table.name
+    scans.push(planScan(node, table, alias, attnums, { table, alias, slots, typeOf }))
+  }
+  return {
+    plan: { kind: 'verbatim', scans, searches: [], limits: [], isRowByRow: rowByRow },
+    slots: await makeSlots(slots.expressions, typeOf, execution, description.parameterTypes),
+  }
+}
+
 async function runModify(execution: Execution, prepared: PreparedPlan): Promise<EvaluationResult> {
-  if (prepared.plan.kind !== 'verbatim') throw notSupported('this statement cannot be planned')
+  const { plan } = prepared
+  if (plan.kind !== 'verbatim') throw notSupported('this statement cannot be planned')
   const values = await resolveSlots(prepared.slots, prepared.description.parameterTypes, execution)
-  const targets = targetTables(execution)
-  const capture = withCascades(targets, execution)
   for (let attempt = 0; attempt < 1000; attempt += 1) {
-    const outcome = await runOnce(execution, prepared.plan.scans, values, targets, capture)
+    const isQuery = plan.mayChange === true && execution.parsed.kind === 'select'
+    const readAt =
+      isQuery && attempt === 0
+        ? await chooseReadTimestamp(execution)
+        : await chooseWriteTimestamp(execution)
+    const outcome = await runOnce(execution, prepared, plan, values, readAt)
     if (outcome !== undefined) return outcome
     renewSnapshot(execution)
   }
@@ -135,21 +187,69 @@ function concurrentUpdate(): DatabaseError {
 /** @returns undefined when a row it wanted to change had been changed meanwhile: look again */
 async function runOnce(
   execution: Execution,
+  prepared: PreparedPlan,
+  plan: VerbatimPlan,
+  values: SlotValues,
+  readAt: Timestamp,
+): Promise<EvaluationResult | undefined> {
+  const targets = namedTables(execution)
+  const capture = withCascades(tablesThatMayChange(execution, targets, plan), execution)
+  const options: EvaluateOptions = { capture, foreignKeysOn: changesReferenced(execution, targets) }
+  const load = (referring: readonly TableInfo[]) =>
+    loadReachable(execution, plan.scans, values, readAt, { targets, referring })
+  const evaluate: Evaluate = async (rows, sequences) => {
+    const evaluated = await evaluateWhole(execution, rows, sequences, options)
+    // Done by a trigger, or a function: only now it is known that referential actions must follow.
+    if (options.foreignKeysOn || !evaluated.changes.some(removesReferenced)) return evaluated
+    const whole = await load(capture)
+    return evaluateWhole(execution, whole, sequences, { ...options, foreignKeysOn: true })
+  }
+  if (plan.isRowByRow !== true) {
+    const rows = await load(options.foreignKeysOn ? capture : [])
+    return runUntilSettled(execution, rows, capture, readAt, evaluate)
+  }
+  const isJudged =
+    execution.parsed.kind === 'delete' &&
+    prepared.description.fields.length === 0 &&
+    plan.scans.every((scan) => scan.filterComplete)
+  const inParts: Evaluate = async (_, sequences) => {
+    const parts = await evaluateParts(execution, {
+      ...{ scans: plan.scans, values, readAt, isJudged, sequences },
+      evaluate: (part) => evaluatePart(execution, part, plan.scans, sequences, options),
+    })
+    return parts ?? (await evaluate(await load([]), sequences))
+  }
+  return runUntilSettled(execution, [], capture, readAt, inParts)
+}
+
+/** Referential actions (ON DELETE CASCADE …) need the referring rows. */
+function changesReferenced({ parsed }: Execution, targets: readonly TableInfo[]): boolean {
+  const mayRemove = parsed.kind !== 'insert' && parsed.kind !== 'select'
+  return mayRemove && targets.some((table) => table.referencedBy.length > 0)
+}
+
+function removesReferenced({ table, removed }: CapturedChange): boolean {
+  return removed.length > 0 && table.referencedBy.length > 0
+}
+
+/** All rows that the statement can reach, in its own text and behind it. */
+async function loadReachable(
+  execution: Execution,
   scans: readonly ScanPlan[],
   values: SlotValues,
-  targets: readonly TableInfo[],
-  capture: readonly TableInfo[],
-): Promise<EvaluationResult | undefined> {
-  const readAt = await chooseWriteTimestamp(execution)
+  readAt: Timestamp,
+  {
+    targets,
+    referring,
+  }: { readonly targets: readonly TableInfo[]; readonly referring: readonly TableInfo[] },
+): Promise<LoadedRows[]> {
   const rows = [...(await loadTables(execution, scans, values, readAt))]
+  const isLoaded = (table: TableInfo): boolean =>
+    rows.some((entry) => entry.table.oid === table.oid)
   // An upsert may meet rows that the transaction itself has written.
   if (isUpsert(execution)) {
     for (const table of targets) {
-      if (
-        !execution.transaction.hasWrites(table.oid) ||
-        rows.some((entry) => entry.table.oid === table.oid)
-      )
-        continue
+      if (!execution.transaction.hasWrites(table.oid) || isLoaded(table)) continue
       rows.push(ownRows(execution, table))
     }
     // Nor is it known which rows an index holds that storage cannot judge.
@@ -159,69 +259,71 @@ async function runOnce(
       if (whole !== undefined) rows.splice(0, rows.length, ...mergeLoads(rows, [whole]))
     }
   }
-  // Referential actions (ON DELETE CASCADE …) need the referring rows.
-  const changesReferenced =
-    execution.parsed.kind !== 'insert' && targets.some((table) => table.referencedBy.length > 0)
-  if (changesReferenced) {
-    for (const table of capture) {
-      if (rows.some((entry) => entry.table.oid === table.oid)) continue
-      const whole = await loadWhole(execution, table.oid, readAt)
-      if (whole !== undefined) rows.push(whole)
-    }
+  for (const table of referring) {
+    if (isLoaded(table)) continue
+    const whole = await loadWhole(execution, table.oid, readAt)
+    if (whole !== undefined) rows.push(whole)
   }
-  return runUntilSettled(execution, rows, capture, changesReferenced, readAt)
+  return rows
 }
 
-/** Runs, captures and checks; once more with the conflicting rows loaded when an upsert meets rows it has not seen. */
+type Evaluate = (
+  rows: readonly LoadedRows[],
+  sequences: EvaluationResult['sequences'],
+) => Promise<Evaluated>
+
+/**
+ * Runs, captures and checks; once more with the conflicting rows loaded when an upsert meets rows it has not seen.
+ * @param capture tables that may change
+ * @returns undefined when a row had been changed meanwhile: look again
+ */
 export async function runUntilSettled(
   execution: Execution,
   firstRows: readonly LoadedRows[],
   capture: readonly TableInfo[],
-  foreignKeysOn: boolean,
   readAt: Timestamp,
-  copyData?: Uint8Array,
+  evaluate: Evaluate,
 ): Promise<EvaluationResult | undefined> {
   let rows = [...firstRows]
   for (let attempt = 0; ; attempt += 1) {
     const outcome = await withSequencesUntil(execution, capture, async (sequences) => {
-      const loaded: LoadedRows[] = [...rows]
-      const result = await evaluateWithLoads(execution, loaded, (loads) =>
-        execution.environment.postgres.evaluate(
-          {
-            ...evaluationOf(execution, execution.bound, loads),
-            sequences,
-            captureTables: capture.map((table) => table.oid),
-            foreignKeys: foreignKeysOn ? 'on' : 'off',
-            copyData,
-          },
-          execution.context,
-        ),
-      )
-      const changes = await toChanges(result, capture, execution.catalog)
-      return { result, changes, ...(await conflictingRows(execution, changes, loaded, readAt)) }
+      const evaluated = await evaluate(rows, sequences)
+      const { changes } = evaluated
+      checkMayChange(execution, changes)
+      return {
+        ...evaluated,
+        ...(await conflictingRows(execution, changes, evaluated.rows, readAt)),
+      }
     })
     if (outcome.outdated) {
       if (keepsSnapshot(execution.transaction)) throw concurrentUpdate()
       return undefined
     }
-    if (outcome.unseen.length === 0) {
-      if (isUpsert(execution) && !(await holdNewKeys(execution, outcome.changes, rows, readAt)))
-        return undefined
-      if (!(await lockRemoved(execution, outcome.changes, rows, readAt))) return undefined
-      // Only now: a key may be taken by the next version of a row that another transaction has just changed.
-      if (outcome.violation !== undefined) throw outcome.violation
-      if (!(await holdConditionalKeys(execution, outcome.changes))) return undefined
-      await checkReferences(execution, outcome.changes)
-      keepChanges(execution, outcome.changes, rows)
-      await checkConditionalKeys(execution, outcome.changes)
-      // Statements read later and later.
-      execution.transaction.changedFrom ??= readAt
-      return outcome.result
-    }
+    if (outcome.unseen.length === 0) return await settle(execution, outcome, readAt)
     if (attempt > 100)
       throw new DatabaseError(SqlState.serializationFailure, 'could not settle an upsert')
     rows = mergeLoads(rows, outcome.unseen)
   }
+}
+
+/** @returns undefined when a row had been changed meanwhile: look again */
+async function settle(
+  execution: Execution,
+  { result, changes, rows, violation }: Attempt,
+  readAt: Timestamp,
+): Promise<EvaluationResult | undefined> {
+  if (isUpsert(execution) && !(await holdNewKeys(execution, changes, rows, readAt)))
+    return undefined
+  if (!(await lockRemoved(execution, changes, rows, readAt))) return undefined
+  // Only now: a key may be taken by the next version of a row that another transaction has just changed.
+  if (violation !== undefined) throw violation
+  if (!(await holdConditionalKeys(execution, changes))) return undefined
+  await checkReferences(execution, changes)
+  keepChanges(execution, changes, rows)
+  await checkConditionalKeys(execution, changes)
+  // Statements read later and later.
+  execution.transaction.changedFrom ??= readAt
+  return result
 }
 
 function isUpsert({ parsed }: Execution): boolean {
@@ -235,9 +337,7 @@ function ownRows(execution: Execution, table: TableInfo): LoadedRows {
   return { table, attnums, rowIds: new Float64Array(), batches, rowCount }
 }
 
-type Attempt = {
-  readonly result: EvaluationResult
-  readonly changes: readonly CapturedChange[]
+interface Attempt extends Evaluated {
   readonly unseen: readonly LoadedRows[]
   readonly violation: DatabaseError | undefined
   /** A row that an upsert meets is newer than what the statement sees. */
@@ -261,45 +361,6 @@ async function withSequencesUntil(
   )
   if (attempt === undefined) throw notSupported('the statement was not run')
   return attempt
-}
-
-async function toChanges(
-  result: EvaluationResult,
-  capture: readonly TableInfo[],
-  catalog: CatalogSnapshot,
-): Promise<readonly CapturedChange[]> {
-  const changes: CapturedChange[] = []
-  for (const change of result.changes) {
-    if (change.removed.length === 0 && change.insertedCount === 0) continue
-    const table =
-      capture.find((candidate) => candidate.oid === change.tableOid) ??
-      catalog.tables.get(change.tableOid)
-    // Never lose a write: a table nobody knows means that the instance's catalog is not ours.
-    invariant(
-      'CAT-2',
-      table !== undefined,
-      () => `rows were written to unknown table ${change.tableOid}`,
-    )
-    changes.push({ table, removed: change.removed, inserted: await decodeTuples(change, table) })
-  }
-  return changes
-}
-
-export async function decodeTuples(
-  change: Pick<TableChange, 'inserted' | 'insertedCount'>,
-  table: TableInfo,
-): Promise<ColumnBatch> {
-  const columns = storedColumns(table)
-  if (change.insertedCount === 0) return { rowCount: 0, columns: [] }
-  const block = await native.parseCopyBinary(change.inserted, columns)
-  if (block.error !== undefined || block.rowCount !== change.insertedCount) {
-    throw new DatabaseError(
-      block.error?.sqlState ?? SqlState.internalError,
-      block.error?.message ??
-        `captured ${change.insertedCount} rows of ${table.name} but could read ${block.rowCount}`,
-    )
-  }
-  return { rowCount: block.rowCount, columns: block.columns }
 }
 
 /**
@@ -417,8 +478,27 @@ function keepChanges(
 }
 
 /** Tables named as targets (also in CTEs), leaf partitions instead of parents. */
-export function targetTables(execution: Execution): readonly TableInfo[] {
-  const { catalog, parsed } = execution
+function namedTables({ catalog, parsed }: Execution): readonly TableInfo[] {
+  // Every relation named is a candidate: capturing one that does not change costs next to nothing.
+  const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
+  return leavesOf(
+    [...catalog.tables.values()].filter(({ name }) => names.has(name)),
+    catalog,
+  )
+}
+
+/** Rules and updatable views write to tables that the text does not name; triggers and functions may write anywhere. */
+function tablesThatMayChange(
+  { catalog }: Execution,
+  targets: readonly TableInfo[],
+  plan?: VerbatimPlan,
+): readonly TableInfo[] {
+  const isKnown =
+    targets.length > 0 && plan?.mayChange !== true && !targets.some((table) => table.hasTriggers)
+  return isKnown ? targets : leavesOf([...catalog.tables.values()], catalog)
+}
+
+function leavesOf(tables: readonly TableInfo[], catalog: CatalogSnapshot): readonly TableInfo[] {
   const found = new Map<number, TableInfo>()
   const add = (table: TableInfo): void => {
     if (table.kind === 'table') found.set(table.oid, table)
@@ -427,13 +507,13 @@ export function targetTables(execution: Execution): readonly TableInfo[] {
       if (leaf !== undefined) add(leaf)
     }
   }
-  // Every relation named is a candidate: capturing one that does not change costs next to nothing.
-  const names = new Set(collectRelations(parsed.tree).map((relation) => relation.name))
-  for (const table of catalog.tables.values()) if (names.has(table.name)) add(table)
-  // Rules and updatable views write to tables that the text does not name; triggers may write anywhere.
-  const unknown = found.size === 0 || [...found.values()].some((table) => table.hasTriggers)
-  if (unknown) for (const table of catalog.tables.values()) add(table)
+  for (const table of tables) add(table)
   return [...found.values()]
+}
+
+/** What a COPY into the table may change. */
+export function targetTables(execution: Execution): readonly TableInfo[] {
+  return tablesThatMayChange(execution, namedTables(execution))
 }
 
 /** The tables and everything that refers to them, directly or not. */

@@ -11,6 +11,7 @@ import { dataRows } from '#nodes/proxy/statements/data-rows.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { filteredScan } from '#nodes/proxy/statements/filtered-scan.js'
+import { modify } from '#nodes/proxy/statements/modify.js'
 import type { Result } from '#nodes/proxy/statements/result.js'
 import { rowsResult, wireFields } from '#nodes/proxy/statements/rows-result.js'
 import { search } from '#nodes/proxy/statements/search.js'
@@ -34,7 +35,9 @@ export async function select(execution: Execution): Promise<Result> {
     case 'aggregate':
       return aggregate(plan, values, prepared, execution)
     case 'verbatim':
-      return verbatimWithSearches(plan, values, prepared, execution)
+      return plan.mayChange === true
+        ? modify(execution, prepared)
+        : verbatimWithSearches(plan, values, prepared, execution)
     case 'catalog':
       return fromCatalog(prepared, execution)
     case 'hoisted':

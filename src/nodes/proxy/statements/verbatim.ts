@@ -61,7 +61,7 @@ function evaluateOver(
         { ...evaluationOf(execution, execution.bound, loads), sequences, ...options },
         execution.context,
       ),
-    ),
+    ).then(({ result }) => result),
   )
 }
 
@@ -144,12 +144,18 @@ function lockingOf({ parsed }: Execution): {
   }
 }
 
+export interface EvaluatedOver {
+  readonly result: EvaluationResult
+  /** All that were loaded in the end. */
+  readonly rows: readonly LoadedRows[]
+}
+
 /** Runs again with more tables loaded until nothing was touched that had not been loaded. */
 export async function evaluateWithLoads(
   execution: Execution,
   rows: readonly LoadedRows[],
   run: (loads: readonly ReturnType<typeof toTableLoad>[]) => Promise<EvaluationResult>,
-): Promise<EvaluationResult> {
+): Promise<EvaluatedOver> {
   const loaded = [...rows]
   for (;;) {
     const result = await run(loaded.map(toTableLoad))
@@ -163,7 +169,7 @@ export async function evaluateWithLoads(
       loaded.push(whole)
       if (whole.rowCount > 0) added += 1
     }
-    if (added === 0) return result
+    if (added === 0) return { result, rows: loaded }
   }
 }
 
