@@ -166,9 +166,11 @@ function buildTable(row: RawTable, parts: Parts): TableInfo {
 }
 
 function buildForeignKey(row: RawCatalogContent['foreignKeys'][number]): ForeignKeyInfo {
-  const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums] = row
-  return { constraintOid, name, attnums, referencedTableOid, referencedAttnums }
+  const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums, matchFull] = row
+  return { constraintOid, name, attnums, referencedTableOid, referencedAttnums, matchFull }
 }
+
+const unknownType = { typeName: 'record', typmod: -1 }
 
 function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): TableColumn {
   const [
@@ -184,15 +186,16 @@ function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): 
     defaultExpression,
     sequenceOid,
   ] = row
-  const typeName = types.get(typeOid)?.[1] ?? 'unknown'
-  const base = baseTypeOf(typeOid, typmod, types)
+  // Rows of tables as values are not listed.
+  const [, typeName = 'record', baseOid = 0] = types.get(typeOid) ?? []
   return {
     attnum,
     name,
     typeOid,
     typeName,
     typmod,
-    ...columnKindOf(base),
+    // Values of domains are PostgreSQL's alone: nothing else knows them by that name.
+    ...columnKindOf(baseOid === 0 ? { typeName, typmod } : unknownType),
     notNull,
     missing,
     defaultExpression,
@@ -200,21 +203,6 @@ function buildColumn(row: RawColumn, types: Types, missing: Uint8Array | null): 
     identity: identity as TableColumn['identity'],
     sequenceOid,
   }
-}
-
-/** Domains may stand on domains; the typmod is the first one that is given. */
-function baseTypeOf(
-  oid: number,
-  typmod: number,
-  types: Types,
-): { typeName: string; typmod: number } {
-  let type = types.get(oid)
-  let modifier = typmod
-  while (type !== undefined && type[2] !== 0) {
-    if (modifier < 0) modifier = type[3]
-    type = types.get(type[2])
-  }
-  return { typeName: type?.[1] ?? 'unknown', typmod: modifier }
 }
 
 /** None for what our graph does not serve: other types, expressions other than a cast to vector(n). */

@@ -51,7 +51,7 @@ export type RawVectorIndex = readonly [
   string,
   readonly string[] | null,
 ]
-/** [constraint, name, table, attnums, referenced table, referenced attnums] */
+/** [constraint, name, table, attnums, referenced table, referenced attnums, MATCH FULL] */
 export type RawForeignKey = readonly [
   number,
   string,
@@ -59,6 +59,7 @@ export type RawForeignKey = readonly [
   readonly number[],
   number,
   readonly number[],
+  boolean,
 ]
 /** [oid, schema, name, start, increment, min, max, cycle] */
 export type RawSequence = readonly [number, string, string, string, string, string, string, boolean]
@@ -160,7 +161,7 @@ SELECT json_build_object(
    WHERE m.amname IN ('hnsw', 'ivfflat') AND o.opcname LIKE 'vector%'`,
 )},
 'foreignKeys', ${list(
-  `k.oid::int8, k.conname, k.conrelid::int8, ${numbers('k.conkey')}, k.confrelid::int8, ${numbers('k.confkey')}`,
+  `k.oid::int8, k.conname, k.conrelid::int8, ${numbers('k.conkey')}, k.confrelid::int8, ${numbers('k.confkey')}, k.confmatchtype = 'f'`,
   change === undefined
     ? `pg_constraint k JOIN rel r ON r.oid = k.conrelid WHERE k.contype = 'f'`
     : `pg_constraint k WHERE k.contype = 'f' AND (k.conrelid IN (SELECT oid FROM rel) OR k.confrelid IN (SELECT oid FROM rel))`,

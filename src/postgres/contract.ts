@@ -134,6 +134,8 @@ export interface ConditionalKey {
 
 export interface ForeignKeyInfo {
   readonly constraintOid: number
+  /** MATCH FULL: some of the columns NULL and others not is a violation; otherwise it refers to nothing. */
+  readonly matchFull: boolean
   readonly name: string
   readonly attnums: readonly number[]
   readonly referencedTableOid: number
@@ -237,6 +239,8 @@ export interface EvaluationResult {
   readonly sequences: readonly SequenceState[]
   /** Relations with rows that the executor touched although they were not in `loads`: load them and run again. */
   readonly touchedUnloaded: readonly number[]
+  /** It failed, perhaps for want of those: what it says besides is nothing. */
+  readonly hasFailed?: boolean
   /** Sequences that moved although they were not in `sequences`: give their state and run again. */
   readonly touchedSequences?: readonly number[]
 }

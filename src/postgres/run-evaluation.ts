@@ -39,6 +39,7 @@ const catalogState = `SELECT concat_ws(',', ${[
   stateOf('pg_type', 'typnamespace <> pg_my_temp_schema()'),
   stateOf('pg_namespace', "nspname !~ '^pg_(toast_)?temp'"),
   stateOf('pg_authid'),
+  stateOf('pg_description'),
 ].join()})`
 
 function catalogChanged(): DatabaseError {
@@ -90,7 +91,7 @@ export class Evaluations {
     try {
       result = this.#inTransaction(job)
     } finally {
-      if (job.pendingDdl.length > 0) this.#traces.note(result === undefined)
+      if (job.pendingDdl.length > 0) this.#traces.note(result?.hasFailed !== false)
       embedded.run('ROLLBACK')
       this.#count(job, result?.changes ?? [])
     }
@@ -175,7 +176,7 @@ export class Evaluations {
             .map((base) => lockedRows(embedded, base))
             .filter(({ positions }) => positions.length > 0)
         : undefined
-    return { ...rest, changes, locked, sequences, touchedUnloaded }
+    return { ...rest, changes, locked, sequences, touchedUnloaded, hasFailed: error !== undefined }
   }
 
   /** Another one after DDL, but for what is temporary. */

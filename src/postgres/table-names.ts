@@ -4,7 +4,7 @@ import type { Embedded } from '#postgres/embedded.js'
 interface Known {
   /** 'schema.table', quoted. */
   readonly name: string
-  /** The table itself, or its leaf partitions. */
+  /** The table itself, or its leaf partitions; none of a view, which has no rows. */
   readonly leaves: readonly number[]
 }
 
@@ -38,8 +38,8 @@ export class TableNames {
     const unknown = oids.filter((oid) => !this.#known.has(oid))
     if (unknown.length === 0) return
     const rows = this.#embedded.column(
-      `SELECT concat_ws(' ', c.oid::int8, CASE WHEN relkind <> 'p' THEN c.oid::int8::text ELSE coalesce(
-           (SELECT string_agg(relid::oid::int8::text, ',') FROM pg_partition_tree(c.oid) WHERE isleaf), '-') END,
+      `SELECT concat_ws(' ', c.oid::int8, coalesce(CASE relkind WHEN 'r' THEN c.oid::int8::text
+           WHEN 'p' THEN (SELECT string_agg(relid::oid::int8::text, ',') FROM pg_partition_tree(c.oid) WHERE isleaf) END, '-'),
          format('%I.%I', nspname, relname))
        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid IN (${unknown.join(', ')})`,
     )

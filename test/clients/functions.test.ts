@@ -209,3 +209,39 @@ test('DO and CALL: bodies that read and change rows', async () => {
   expect(await refusal('DO $$ BEGIN COMMIT; END $$')).toMatchObject({ code: '2D000' })
   expect(await refusal('DO $$ BEGIN DROP TABLE log; END $$')).toMatchObject({ code: '0A000' })
 })
+
+test('rows are written through views', async () => {
+  await client.query(`
+    CREATE VIEW open AS SELECT id, name FROM docs WHERE id < 100;
+    CREATE VIEW loud AS SELECT id, upper(name) AS name FROM docs;
+    CREATE FUNCTION whisper() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN INSERT INTO docs (id, name) VALUES (NEW.id, lower(NEW.name)); RETURN NEW; END';
+    CREATE TRIGGER t INSTEAD OF INSERT ON loud FOR EACH ROW EXECUTE FUNCTION whisper()`)
+  await client.query(`INSERT INTO open VALUES (50, 'through')`)
+  await client.query(`UPDATE open SET name = 'changed' WHERE id = 50`)
+  expect(await values(`DELETE FROM open WHERE id = 1 RETURNING name`)).toEqual([['doc 1']])
+  expect(await values(`INSERT INTO loud VALUES (51, 'QUIET') RETURNING name`)).toEqual([['QUIET']])
+  expect(await values('SELECT id, name FROM docs WHERE id >= 50 OR id = 1 ORDER BY id')).toEqual([
+    [50, 'changed'],
+    [51, 'quiet'],
+  ])
+})
+
+test('names that the statement gives to columns', async () => {
+  expect(await values('SELECT t.x, t.y FROM docs AS t (x, y) WHERE t.x = 3')).toEqual([
+    [3, 'doc 3'],
+  ])
+  expect(
+    await values('SELECT j.p, j.t FROM (docs a CROSS JOIN log b) AS j (p, q, r, s, t)'),
+  ).toEqual([])
+  expect(
+    await values('SELECT id FROM docs d WHERE d = (SELECT x FROM docs x WHERE x.id = 3)'),
+  ).toEqual([[3]])
+  expect(
+    await values(`SELECT id FROM docs d WHERE d IN (ROW(3, 'doc 3', 3, '[3,3,3]')::docs)`),
+  ).toEqual([[3]])
+  expect(await values('SELECT count(*) FROM log GROUP BY GROUPING SETS ((), ())')).toEqual([
+    ['0'],
+    ['0'],
+  ])
+})

@@ -71,6 +71,8 @@ export class GrowingSegment {
   readonly #times: GrowingTimestamps
   /** Columns that the table won after this segment was made. */
   readonly #constants = new Map<number, Column>()
+  /** Those that the native handle has been told of: others were only read. */
+  readonly #nativeConstants = new Map<number, Column>()
   #pending: PendingRange[] = []
   /** Stages that may have several ranges: those that came back after another. */
   readonly #manyRanges = new Set<number>()
@@ -326,9 +328,10 @@ export class GrowingSegment {
   prepareColumn(attnum: number): void {
     const column = this.#columns.get(attnum)
     if (column === undefined) {
-      const before = this.#constants.get(attnum)
       const constant = this.#column(attnum)
-      if (constant !== before) this.native.setColumn(attnum, constant)
+      if (this.#nativeConstants.get(attnum) === constant) return
+      this.native.setColumn(attnum, constant)
+      this.#nativeConstants.set(attnum, constant)
     } else if (column.nativeGeneration !== column.builder.generation) {
       this.native.setColumn(attnum, column.builder.view())
       column.nativeGeneration = column.builder.generation

@@ -51,7 +51,7 @@ export function planQuery(input: PlanInput): {
   const scope: PlanScope = {
     input,
     slots,
-    used: namesUsed(input.parsed, input.explained),
+    used: namesUsed(input),
   }
   const scanNodes = collectScans(input.explained)
   const tables = scanNodes.map((node) => tableOf(node, input.catalog))
@@ -274,6 +274,8 @@ function planAggregate(scope: PlanScope): AggregatePlan | undefined {
   const root = scope.input.explained
   if (root['Node Type'] !== 'Aggregate' || root['Strategy'] !== 'Plain') return undefined
   if (root.Filter !== undefined || root['Partial Mode'] !== 'Simple') return undefined
+  // A row for each of them.
+  if (root['Grouping Sets'] !== undefined) return undefined
   const before = scope.slots.length
   const scans = leafScans(onlyChild(root), scope)
   const first = scans?.[0]

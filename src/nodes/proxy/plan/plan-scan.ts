@@ -6,6 +6,7 @@ import {
   type FilterBuilder,
   type FilterScope,
 } from '#nodes/proxy/plan/filter-compile.js'
+import { namesAfter, namesIn } from '#nodes/proxy/plan/plan-texts.js'
 import type { KeyLookup, ResidualFilter, ScanPlan } from '#nodes/proxy/plan/query-plan.js'
 import type { PlanNode, TableInfo } from '#postgres/contract.js'
 
@@ -53,20 +54,23 @@ function conjunction(parts: readonly FilterBuilder[]): FilterBuilder | undefined
   return (values) => ({ op: 'and', args: parts.map((part) => part(values)) })
 }
 
-/** The condition as a query over the table alone; undefined when it refers to other parts of the plan. */
+/**
+ * The condition as a query over the table alone; undefined when it refers to other parts of the plan, or to columns by names that only
+ * the statement gives them.
+ */
 function residualOf(text: string, table: TableInfo, alias: string): ResidualFilter | undefined {
   if (/\((hashed )?(SubPlan|InitPlan) \d+\)/.test(text)) return undefined
+  const stored = table.columns.filter((column) => column.generated !== 'v')
+  const { names, wholeRow } = namesIn([text])
+  for (const name of namesAfter(alias, text))
+    if (!table.columns.some((column) => column.name === name)) return undefined
   const relation = `${quoteIdentifier(table.schemaName)}.${quoteIdentifier(table.name)}`
+  const isVirtual = stored.length !== table.columns.length
   // Names in the text: a superset of the columns it reads.
-  const attnums = table.columns
-    .filter((column) => column.generated === 'v' || text.includes(column.name))
-    .map((column) => column.attnum)
-  const virtual = table.columns.some((column) => column.generated === 'v')
+  const read = wholeRow || isVirtual ? stored : stored.filter((column) => names.has(column.name))
   return {
     sql: `SELECT (${text}) IS TRUE FROM ONLY ${relation} AS ${quoteIdentifier(alias)}`,
-    attnums: virtual
-      ? table.columns.filter((c) => c.generated !== 'v').map((c) => c.attnum)
-      : attnums,
+    attnums: read.map((column) => column.attnum),
   }
 }
 

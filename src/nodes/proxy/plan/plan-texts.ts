@@ -29,11 +29,13 @@ export function planTexts(explained: PlanNode): readonly string[] {
 }
 
 function collect(value: unknown, texts: string[]): void {
-  if (typeof value === 'string') texts.push(value.replace(/'(?:[^']|'')*'/g, "''"))
+  if (typeof value === 'string') texts.push(withoutConstants(value))
   else if (Array.isArray(value)) for (const item of value) collect(item, texts)
 }
 
 const identifier = /"(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*/gu
+const qualifiedName =
+  /("(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)\.("(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)/gu
 const calledName = /("(?:[^"]|"")+"|[\p{L}_][\p{L}\p{N}_$]*)\(/gu
 
 export interface PlanNames {
@@ -44,13 +46,25 @@ export interface PlanNames {
 }
 
 export function planNames(explained: PlanNode): PlanNames {
+  return namesIn(planTexts(explained))
+}
+
+export function namesIn(texts: readonly string[]): PlanNames {
   const names = new Set<string>()
   let wholeRow = false
-  for (const text of planTexts(explained)) {
+  for (const text of texts) {
     for (const [name] of text.matchAll(identifier)) names.add(unquote(name))
     wholeRow ||= text.includes('.*')
   }
   return { names, wholeRow }
+}
+
+/** Names after `qualifier.` in a condition. */
+export function namesAfter(qualifier: string, text: string): readonly string[] {
+  const found: string[] = []
+  for (const [, before = '', name = ''] of withoutConstants(text).matchAll(qualifiedName))
+    if (unquote(before) === qualifier) found.push(unquote(name))
+  return found
 }
 
 /**
@@ -71,6 +85,10 @@ export function calledFunctions(
     }
   }
   return worst
+}
+
+function withoutConstants(text: string): string {
+  return text.replace(/'(?:[^']|'')*'/g, "''")
 }
 
 function unquote(name: string): string {

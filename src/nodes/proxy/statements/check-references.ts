@@ -1,14 +1,16 @@
 /** Foreign keys of new rows: the referenced key must be there, committed or written by the transaction. */
 import { DatabaseError, SqlState } from '#base/errors.js'
 import type { Datum } from '#engine/columnar/column.js'
+import { canonicalNumeric, withoutTrailingSpaces } from '#engine/columnar/key.js'
 import { readDatum } from '#engine/columnar/read-datum.js'
 import { shardOfRowId } from '#engine/columnar/row-id.js'
 import { formatText } from '#engine/types/format-text.js'
+import type { TypeSettings } from '#engine/types/type-settings.js'
 import type { Transaction } from '#nodes/proxy/session/transaction.js'
 import type { CapturedChange } from '#nodes/proxy/statements/captured-change.js'
 import type { Execution } from '#nodes/proxy/statements/execution.js'
 import { ownBatches } from '#nodes/proxy/statements/own-batches.js'
-import { loadRows, readOwn, storedColumns } from '#nodes/proxy/statements/read-rows.js'
+import { loadRows, readOwn, storedColumns, toKeyType } from '#nodes/proxy/statements/read-rows.js'
 import type { KeyReference } from '#nodes/streaming/contract.js'
 import type { CatalogSnapshot, ForeignKeyInfo, TableInfo } from '#postgres/contract.js'
 
@@ -32,7 +34,16 @@ async function checkForeignKey(
 ): Promise<void> {
   const referenced = execution.catalog.tables.get(foreignKey.referencedTableOid)
   if (referenced === undefined) return
-  const wanted = keysOfRows(change.table, foreignKey.attnums, [change.inserted])
+  checkMatchFull(change, foreignKey)
+  const { keys: wanted, unfit } = referringKeys(change.table, referenced, foreignKey, [
+    change.inserted,
+  ])
+  const missing = (key: readonly Datum[], of: TableInfo, attnums: readonly number[]) => {
+    const types = columnsOf(of, attnums).map((column) => column?.typeName)
+    const settings = execution.settings.types()
+    return violation(change.table, referenced, foreignKey, key, types, settings)
+  }
+  if (unfit !== undefined) throw missing(unfit, change.table, foreignKey.attnums)
   if (wanted.size === 0) return
   for (const own of [
     ...readOwn(execution, referenced, foreignKey.referencedAttnums).map((batch) =>
@@ -80,9 +91,8 @@ async function checkForeignKey(
     }
     base += batch.rowCount
   }
-  const [missing] = wanted.values()
-  if (missing === undefined) return
-  throw violation(change.table, referenced, foreignKey, missing, execution)
+  const [absent] = wanted.values()
+  if (absent !== undefined) throw missing(absent, referenced, foreignKey.referencedAttnums)
 }
 
 /**
@@ -101,7 +111,12 @@ export function referencesOf(
       const referenced = catalog.tables.get(foreignKey.referencedTableOid)
       const index = referenced === undefined ? undefined : referencedIndex(referenced, foreignKey)
       if (referenced?.kind !== 'table' || index === undefined) continue
-      const wanted = keysOfRows(table, foreignKey.attnums, ownBatches(table, overlay))
+      const { keys: wanted } = referringKeys(
+        table,
+        referenced,
+        foreignKey,
+        ownBatches(table, overlay),
+      )
       const own = transaction.overlays.get(referenced.oid)
       if (own !== undefined && own.rowCount > 0) {
         const brought = keysOfRows(
@@ -144,6 +159,68 @@ function inIndexOrder(
   return index.attnums.map((attnum) => key[referencedAttnums.indexOf(attnum)] ?? null)
 }
 
+interface ReferringKeys {
+  /** In the types of the columns that are referred to: an integer may have another width here. */
+  readonly keys: Map<string, readonly Datum[]>
+  /** One that fits in no row there, in its own types. */
+  readonly unfit: readonly Datum[] | undefined
+}
+
+function referringKeys(
+  table: TableInfo,
+  referenced: TableInfo,
+  { attnums, referencedAttnums }: ForeignKeyInfo,
+  batches: readonly CapturedChange['inserted'][],
+): ReferringKeys {
+  const own = keysOfRows(table, attnums, batches)
+  const columns = columnsOf(referenced, referencedAttnums)
+  const types = columns.map((column) => column?.typeName)
+  const ownTypes = columnsOf(table, attnums).map((column) => column?.typeName)
+  if (types.join() === ownTypes.join()) return { keys: own, unfit: undefined }
+  const keys = new Map<string, readonly Datum[]>()
+  let unfit: readonly Datum[] | undefined
+  for (const key of own.values()) {
+    const converted = key.map((datum, i) =>
+      datum instanceof Uint8Array ? toKeyType(datum, columns[i]) : datum,
+    )
+    if (converted.every((datum) => datum !== undefined)) {
+      keys.set(textOfKey(converted, types), converted)
+    } else unfit = key
+  }
+  return { keys, unfit }
+}
+
+function columnsOf(
+  table: TableInfo,
+  attnums: readonly number[],
+): readonly (TableInfo['columns'][number] | undefined)[] {
+  return attnums.map((attnum) => table.columns.find((column) => column.attnum === attnum))
+}
+
+/** @throws 23503 */
+function checkMatchFull({ table, inserted }: CapturedChange, foreignKey: ForeignKeyInfo): void {
+  if (!foreignKey.matchFull || foreignKey.attnums.length === 1) return
+  const stored = storedColumns(table)
+  const columns = foreignKey.attnums.flatMap((attnum) => {
+    const column = inserted.columns[stored.findIndex((candidate) => candidate.attnum === attnum)]
+    return column === undefined ? [] : [column]
+  })
+  for (let row = 0; row < inserted.rowCount; row += 1) {
+    const nulls = columns.filter((column) => readDatum(column, row) === null).length
+    if (nulls === 0 || nulls === columns.length) continue
+    throw new DatabaseError(
+      SqlState.foreignKeyViolation,
+      `insert or update on table "${table.name}" violates foreign key constraint "${foreignKey.name}"`,
+      {
+        detail: 'MATCH FULL does not allow mixing of null and nonnull key values.',
+        schema: table.schemaName,
+        table: table.name,
+        constraint: foreignKey.name,
+      },
+    )
+  }
+}
+
 function keysOfRows(
   table: TableInfo,
   attnums: readonly number[],
@@ -176,9 +253,21 @@ function keysOfColumns(
   for (let row = 0; row < rowCount; row += 1) {
     const key = columns.map((column, i) => readDatum(column, row, types[i]))
     if (key.some((datum) => datum === null)) continue
-    keys.set(key.map((datum) => Buffer.from(datum ?? []).toString('hex')).join(':'), key)
+    keys.set(textOfKey(key, types), key)
   }
   return keys
+}
+
+/** The same for equal keys: numeric 1.0 = 1.00, char(n) ignores trailing spaces. */
+function textOfKey(key: readonly Datum[], types: readonly (string | undefined)[]): string {
+  return key
+    .map((datum, i) => {
+      const bytes = Buffer.from(datum ?? [])
+      if (types[i] === 'numeric') return Buffer.from(canonicalNumeric(bytes)).toString('hex')
+      if (types[i] === 'bpchar') return Buffer.from(withoutTrailingSpaces(bytes)).toString('hex')
+      return bytes.toString('hex')
+    })
+    .join(':')
 }
 
 function violation(
@@ -186,21 +275,18 @@ function violation(
   referenced: TableInfo,
   foreignKey: ForeignKeyInfo,
   key: readonly Datum[],
-  execution: Execution,
+  types: readonly (string | undefined)[],
+  settings: TypeSettings,
 ): DatabaseError {
-  const columns = foreignKey.attnums.map((attnum) =>
-    table.columns.find((column) => column.attnum === attnum),
-  )
+  const names = columnsOf(table, foreignKey.attnums).map((column) => column?.name)
   const values = key.map((datum, i) =>
-    datum === null
-      ? 'null'
-      : (formatText(columns[i]?.typeName ?? '', datum, execution.settings.types()) ?? '?'),
+    datum === null ? 'null' : (formatText(types[i] ?? '', datum, settings) ?? '?'),
   )
   return new DatabaseError(
     SqlState.foreignKeyViolation,
     `insert or update on table "${table.name}" violates foreign key constraint "${foreignKey.name}"`,
     {
-      detail: `Key (${columns.map((column) => column?.name).join(', ')})=(${values.join(', ')}) is not present in table "${referenced.name}".`,
+      detail: `Key (${names.join(', ')})=(${values.join(', ')}) is not present in table "${referenced.name}".`,
       schema: table.schemaName,
       table: table.name,
       constraint: foreignKey.name,

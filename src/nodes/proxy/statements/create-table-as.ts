@@ -19,16 +19,17 @@ export async function createTableAs(execution: Execution): Promise<Result> {
   const withoutData = into['skipData'] === true
   const relation = (into['rel'] ?? {}) as TreeNode
   const before = new Set((transaction.catalog ?? execution.catalog).tables.keys())
-  await runDdl(execution, withoutData ? parsed.sql : `${parsed.sql} WITH NO DATA`)
+  const text = parsed.sql.replace(/\s+with\s+data\s*;?\s*$/i, '')
+  await runDdl(execution, withoutData ? parsed.sql : `${text} WITH NO DATA`)
   const catalog = transaction.catalog ?? execution.catalog
   const created = [...catalog.tables.values()].find(
     (table) => !before.has(table.oid) && table.name === relation['relname'],
   )
   // IF NOT EXISTS found one; or nothing is wanted.
   if (withoutData || created === undefined) return commandResult('CREATE TABLE AS')
-  const query = /\bas\s+(?=select|with|values|table|\()/i.exec(parsed.sql)
+  const query = /\bas\s+(?=select|with|values|table|\()/i.exec(text)
   if (query === null) throw notSupported('this form of CREATE TABLE AS is not supported')
-  const sql = `INSERT INTO ${quoteIdentifier(created.schemaName)}.${quoteIdentifier(created.name)} ${parsed.sql.slice(query.index + query[0].length).replace(/\s+with\s+data\s*$/i, '')}`
+  const sql = `INSERT INTO ${quoteIdentifier(created.schemaName)}.${quoteIdentifier(created.name)} ${text.slice(query.index + query[0].length)}`
   const [inner] = parseStatements(sql)
   if (inner === undefined) throw notSupported('this form of CREATE TABLE AS is not supported')
   const result = await modify({

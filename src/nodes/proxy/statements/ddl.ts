@@ -8,21 +8,18 @@ import { withLockTimeout } from '#nodes/proxy/session/lock-timeout.js'
 import { evaluationOf } from '#nodes/proxy/statements/evaluate.js'
 import { decodeTuples } from '#nodes/proxy/statements/evaluate-changes.js'
 import { chooseWriteTimestamp, type Execution } from '#nodes/proxy/statements/execution.js'
-import {
-  type LoadedRows,
-  shardsOf,
-  storedColumns,
-  toTableLoad,
-} from '#nodes/proxy/statements/read-rows.js'
+import { type LoadedRows, shardsOf, storedColumns } from '#nodes/proxy/statements/read-rows.js'
 import { sayWhatReplicasMean } from '#nodes/proxy/statements/replicas.js'
+import { restartSequences } from '#nodes/proxy/statements/restart-sequences.js'
 import { commandResult, type Result } from '#nodes/proxy/statements/result.js'
 import { takePassword } from '#nodes/proxy/statements/role-password.js'
 import { takeNotices } from '#nodes/proxy/statements/side-effects.js'
 import { tablesLookedAt } from '#nodes/proxy/statements/tables-looked-at.js'
 import { checkTimeToLive } from '#nodes/proxy/statements/time-to-live.js'
-import { loadWhole } from '#nodes/proxy/statements/verbatim.js'
-import type { TreeNode } from '#postgres/classify.js'
+import { evaluateWithLoads, loadWhole } from '#nodes/proxy/statements/verbatim.js'
+import type { ParsedStatement, TreeNode } from '#postgres/classify.js'
 import type { CatalogSnapshot, TableInfo } from '#postgres/contract.js'
+import { stringList, visit } from '#postgres/tree-walk.js'
 
 export async function ddl(execution: Execution): Promise<Result> {
   const tag = await runDdl(execution, execution.parsed.sql)
@@ -41,12 +38,14 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
   // The lock may have been waited for: what was planned against an older catalog is looked up anew.
   const catalog = transaction.catalog ?? environment.postgres.catalog()
   const current: Execution = { ...execution, catalog }
+  refuseUsedType(parsed, catalog)
   const rewritten = await overRowsIfNeeded(current)
   const safe = await takePassword(current, sql)
   const tried = await environment.postgres.tryDdl(safe, settings.session(), transaction.pendingDdl)
   refuseOtherShards(catalog, tried.catalog)
   for (const table of tried.catalog.tables.values()) checkTimeToLive(table)
   takeNotices(execution, tried.result)
+  await restartSequences(current, tried.catalog)
   sayWhatReplicasMean(execution, catalog, tried.catalog)
   transaction.pendingDdl = [...transaction.pendingDdl, tried.result.entry]
   transaction.catalog = tried.catalog
@@ -67,6 +66,24 @@ export async function runDdl(execution: Execution, sql: string): Promise<string>
     )
   }
   return tried.result.commandTag
+}
+
+/** Stored values would have to be looked at, or written anew: ADD CONSTRAINT and SET NOT NULL of domains, attributes of composite types. */
+function refuseUsedType({ nodeTag, tree }: ParsedStatement, { tables }: CatalogSnapshot): void {
+  const isDomain =
+    nodeTag === 'AlterDomainStmt' && ['C', 'O', 'V'].includes(String(tree['subtype']))
+  const isComposite = nodeTag === 'AlterTableStmt' && tree['objtype'] === 'OBJECT_TYPE'
+  if (!isDomain && !isComposite) return
+  const relation = (tree['relation'] ?? {}) as TreeNode
+  const name = isDomain ? stringList(tree['typeName']).at(-1) : relation['relname']
+  for (const table of tables.values()) {
+    if (!table.columns.some(({ typeName }) => typeName === name || typeName === `_${name}`))
+      continue
+    throw notSupported(
+      `altering type "${name}" is not supported while a column of table "${table.name}" has it`,
+      'Make another type, and change the columns to it.',
+    )
+  }
 }
 
 /** Rows lie where the number of shards says. @throws 0A000 */
@@ -97,6 +114,9 @@ async function moveRows(execution: Execution, table: TableInfo): Promise<void> {
   for (const batch of rows.batches) overlay.insert(batch, rows.attnums)
 }
 
+/** TRIGGER_TYPE_TRUNCATE, pg_trigger.h. */
+const truncateEvent = 32
+
 /** Statements PostgreSQL would run but whose effect could not be kept. @throws 0A000 */
 function refuse(nodeTag: string, tree: TreeNode): void {
   const names: Readonly<Record<string, string>> = {
@@ -125,6 +145,20 @@ function refuse(nodeTag: string, tree: TreeNode): void {
   ) {
     throw notSupported('table inheritance is not supported', 'Use declarative partitioning.')
   }
+  if (nodeTag === 'RuleStmt' && tree['event'] !== 'CMD_SELECT') {
+    throw notSupported(
+      'rules for INSERT, UPDATE and DELETE are not supported',
+      'Use triggers, INSTEAD OF on views.',
+    )
+  }
+  if (nodeTag === 'CreateTrigStmt' && (Number(tree['events'] ?? 0) & truncateEvent) !== 0) {
+    throw notSupported('triggers for TRUNCATE are not supported')
+  }
+  visit(tree, (_, node) => {
+    if (node['contype'] === 'CONSTR_EXCLUSION') {
+      throw notSupported('exclusion constraints are not supported')
+    }
+  })
 }
 
 /** ALTER TABLE commands that look at no row: they change names, defaults, options, or add an empty column. */
@@ -170,24 +204,20 @@ async function overRowsIfNeeded(execution: Execution) {
     if (rows !== undefined && rows.rowCount > 0) loaded.push(rows)
   }
   if (loaded.length === 0) return []
-  const result = await environment.postgres.evaluate(
-    {
-      ...evaluationOf(
-        execution,
-        {
-          sql: parsed.sql,
-          parameterTypes: [],
-          parameters: [],
-          parameterFormats: [],
-          resultFormats: [],
-        },
-        loaded.map(toTableLoad),
-      ),
-      pendingDdl: transaction.pendingDdl,
-      captureTables: loaded.map((rows) => rows.table.oid),
-      foreignKeys: 'on',
-    },
-    execution.context,
+  const statement = {
+    sql: notConcurrently(parsed),
+    ...{ parameterTypes: [], parameters: [], parameterFormats: [], resultFormats: [] },
+  }
+  const { result } = await evaluateWithLoads(execution, loaded, (loads) =>
+    environment.postgres.evaluate(
+      {
+        ...evaluationOf(execution, statement, loads),
+        pendingDdl: transaction.pendingDdl,
+        captureTables: loaded.map((rows) => rows.table.oid),
+        foreignKeys: 'on',
+      },
+      execution.context,
+    ),
   )
   return result.changes
     .filter((change) => change.removed.length > 0 || change.insertedCount > 0)
@@ -202,6 +232,11 @@ async function overRowsIfNeeded(execution: Execution) {
       }
       return [{ table: rows.table, change }]
     })
+}
+
+/** An index is made at once here, in a transaction. */
+function notConcurrently({ sql, tree }: ParsedStatement): string {
+  return tree['concurrent'] === true ? sql.replace(/\bconcurrently\b/i, '') : sql
 }
 
 function needsRows(nodeTag: string, tree: TreeNode): boolean {

@@ -16,10 +16,12 @@ export function evaluationOf(
     pendingDdl: transaction.pendingDdl,
     loads,
     sequences: [],
-    // A sequence that was dropped, or whose creation was rolled back, may have left its OID to something else.
-    sessionSequences: execution.memory.sessionSequences.filter(({ oid }) =>
-      execution.catalog.sequences.has(oid),
-    ),
+    // A sequence that was dropped, or whose creation was rolled back, may have left its OID to something else; one that was altered may
+    // have other bounds.
+    sessionSequences: execution.memory.sessionSequences.filter(({ oid, lastValue }) => {
+      const info = execution.catalog.sequences.get(oid)
+      return info !== undefined && lastValue >= info.min && lastValue <= info.max
+    }),
     transactionStartMs: transaction.kind === 'explicit' ? transaction.startMs : undefined,
     captureTables: [],
   }

@@ -142,7 +142,8 @@ async function planScans(
   const slots = new SlotCollector()
   const typeOf = typeOfExpressions({ parsed, explained, description, catalog })
   const rowByRow = transaction.pendingDdl.length === 0 && isRowByRow(parsed, explained, catalog)
-  const used = rowByRow && parsed.kind === 'delete' ? namesUsed(parsed, explained) : undefined
+  const used =
+    rowByRow && parsed.kind === 'delete' ? namesUsed({ parsed, explained, catalog }) : undefined
   const scans: ScanPlan[] = []
   for (const node of collectScans(explained)) {
     const table = tableOf(node, catalog)

@@ -230,7 +230,10 @@ export function keysOf(key: KeyLookup | undefined, values: SlotValues): ScanFrag
 const integerSizes: Readonly<Record<string, number>> = { int2: 2, int4: 4, int8: 8 }
 
 /** An integer of another width becomes the column's; undefined when it does not fit, and so equals no key. */
-function toKeyType(datum: Uint8Array, column: TableColumn | undefined): Uint8Array | undefined {
+export function toKeyType(
+  datum: Uint8Array,
+  column: TableColumn | undefined,
+): Uint8Array | undefined {
   const size = integerSizes[column?.typeName ?? '']
   if (size === undefined || size === datum.byteLength) return datum
   const view = new DataView(datum.buffer, datum.byteOffset, datum.byteLength)

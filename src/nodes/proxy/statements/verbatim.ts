@@ -162,14 +162,15 @@ export async function evaluateWithLoads(
     const more = result.touchedUnloaded.filter((oid) =>
       loaded.every((entry) => entry.table.oid !== oid),
     )
-    let added = 0
+    let isChanged = false
     for (const oid of more) {
       const whole = await loadWhole(execution, oid, await chooseReadTimestamp(execution))
       if (whole === undefined) continue
       loaded.push(whole)
-      if (whole.rowCount > 0) added += 1
+      // Without rows it does the same again; but why it has failed is known only when nothing is missing.
+      isChanged ||= whole.rowCount > 0 || result.hasFailed === true
     }
-    if (added === 0) return { result, rows: loaded }
+    if (!isChanged) return { result, rows: loaded }
   }
 }
 
