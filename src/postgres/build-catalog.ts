@@ -166,8 +166,10 @@ function buildTable(row: RawTable, parts: Parts): TableInfo {
 }
 
 function buildForeignKey(row: RawCatalogContent['foreignKeys'][number]): ForeignKeyInfo {
-  const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums, matchFull] = row
-  return { constraintOid, name, attnums, referencedTableOid, referencedAttnums, matchFull }
+  const [constraintOid, name, , attnums, referencedTableOid, referencedAttnums, ...how] = row
+  const [matchFull, deferred] = how
+  const referenced = { referencedTableOid, referencedAttnums }
+  return { constraintOid, name, attnums, ...referenced, matchFull, deferred }
 }
 
 const unknownType = { typeName: 'record', typmod: -1 }

@@ -51,7 +51,7 @@ export type RawVectorIndex = readonly [
   string,
   readonly string[] | null,
 ]
-/** [constraint, name, table, attnums, referenced table, referenced attnums, MATCH FULL] */
+/** [constraint, name, table, attnums, referenced table, referenced attnums, MATCH FULL, INITIALLY DEFERRED] */
 export type RawForeignKey = readonly [
   number,
   string,
@@ -59,6 +59,7 @@ export type RawForeignKey = readonly [
   readonly number[],
   number,
   readonly number[],
+  boolean,
   boolean,
 ]
 /** [oid, schema, name, start, increment, min, max, cycle] */
@@ -161,7 +162,7 @@ SELECT json_build_object(
    WHERE m.amname IN ('hnsw', 'ivfflat') AND o.opcname LIKE 'vector%'`,
 )},
 'foreignKeys', ${list(
-  `k.oid::int8, k.conname, k.conrelid::int8, ${numbers('k.conkey')}, k.confrelid::int8, ${numbers('k.confkey')}, k.confmatchtype = 'f'`,
+  `k.oid::int8, k.conname, k.conrelid::int8, ${numbers('k.conkey')}, k.confrelid::int8, ${numbers('k.confkey')}, k.confmatchtype = 'f', k.condeferred`,
   change === undefined
     ? `pg_constraint k JOIN rel r ON r.oid = k.conrelid WHERE k.contype = 'f'`
     : `pg_constraint k WHERE k.contype = 'f' AND (k.conrelid IN (SELECT oid FROM rel) OR k.confrelid IN (SELECT oid FROM rel))`,

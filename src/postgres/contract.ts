@@ -136,6 +136,8 @@ export interface ForeignKeyInfo {
   readonly constraintOid: number
   /** MATCH FULL: some of the columns NULL and others not is a violation; otherwise it refers to nothing. */
   readonly matchFull: boolean
+  /** INITIALLY DEFERRED: rows may refer to what comes later in the transaction. */
+  readonly deferred: boolean
   readonly name: string
   readonly attnums: readonly number[]
   readonly referencedTableOid: number

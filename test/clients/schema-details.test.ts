@@ -86,6 +86,29 @@ test('foreign keys between integers of different widths, numerics of different s
   expect(await codeOf('DELETE FROM narrow')).toBe('23503')
 })
 
+test.each([
+  ['one shard', ''],
+  ['three shards', ' WITH (shards = 3)'],
+])('a deferred foreign key may refer to what comes later, %s', async (_, options) => {
+  await client.query('DROP TABLE IF EXISTS child, parent')
+  await client.query(`
+    CREATE TABLE parent (id bigint PRIMARY KEY, code text UNIQUE)${options};
+    CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED,
+      code text REFERENCES parent (code) DEFERRABLE INITIALLY DEFERRED)${options}`)
+  const ids = Array.from({ length: 20 }, (_unused, i) => i)
+  await client.query('BEGIN')
+  for (const id of ids) await client.query(`INSERT INTO child VALUES (${id}, ${id}, 'c${id}')`)
+  for (const id of ids) await client.query(`INSERT INTO parent VALUES (${id}, 'c${id}')`)
+  await client.query('COMMIT')
+  expect(await values('SELECT count(*) FROM child')).toEqual([['20']])
+  await client.query('BEGIN')
+  await client.query(`INSERT INTO child VALUES (100, 5, 'c6'), (101, 77, NULL)`)
+  expect(await codeOf('COMMIT')).toBe('23503')
+  expect(await codeOf(`INSERT INTO child VALUES (102, NULL, 'none')`)).toBe('23503')
+  expect(await codeOf(`INSERT INTO child VALUES (103, 7, 'c8')`)).toBe('not refused')
+  expect(await values('SELECT count(*) FROM child')).toEqual([['21']])
+})
+
 test('VALIDATE CONSTRAINT looks at the rows that are there, and at those they refer to', async () => {
   await client.query(`
     CREATE TABLE one (id int PRIMARY KEY);

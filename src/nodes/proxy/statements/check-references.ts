@@ -44,7 +44,7 @@ async function checkForeignKey(
     return violation(change.table, referenced, foreignKey, key, types, settings)
   }
   if (unfit !== undefined) throw missing(unfit, change.table, foreignKey.attnums)
-  if (wanted.size === 0) return
+  if (wanted.size === 0 || isJudgedAtCommit(referenced, foreignKey)) return
   for (const own of [
     ...readOwn(execution, referenced, foreignKey.referencedAttnums).map((batch) =>
       keysOfColumns(batch.columns, batch.rowCount, referenced, foreignKey.referencedAttnums),
@@ -93,6 +93,15 @@ async function checkForeignKey(
   }
   const [absent] = wanted.values()
   if (absent !== undefined) throw missing(absent, referenced, foreignKey.referencedAttnums)
+}
+
+/** By referencesOf(). */
+function isJudgedAtCommit(referenced: TableInfo, foreignKey: ForeignKeyInfo): boolean {
+  return (
+    foreignKey.deferred &&
+    referenced.kind === 'table' &&
+    referencedIndex(referenced, foreignKey) !== undefined
+  )
 }
 
 /**
