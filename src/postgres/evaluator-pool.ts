@@ -104,7 +104,11 @@ export class EvaluatorPool {
   #release(evaluator: Evaluator, spoilt: boolean): void {
     const { instance } = evaluator
     if (this.#closed) return
-    const worn = spoilt || instance.memoryBytes > memoryBytesMax || instance.runCount > runCountMax
+    const worn =
+      spoilt ||
+      instance.isSpoilt ||
+      instance.memoryBytes > memoryBytesMax ||
+      instance.runCount > runCountMax
     if (!instance.dead && !worn) {
       this.#offer(evaluator)
       return

@@ -66,6 +66,10 @@ export class InstanceJobs {
     }
   }
 
+  get isSpoilt(): boolean {
+    return this.#evaluations.isSpoilt
+  }
+
   /** When nobody waits. */
   tidy(): void {
     this.#evaluations.tidy()

@@ -19,19 +19,21 @@ const jobs = new InstanceJobs(embedded, instanceKind)
 const reply = (message: Reply, transfer: ArrayBuffer[] = []): void =>
   port.postMessage(message, transfer)
 
+const state = () => ({ memoryBytes: embedded.memoryBytes(), isSpoilt: jobs.isSpoilt })
+
 let tidying = false
 port.on('message', ({ id, job }: Request) => {
   try {
     const result = jobs.run(job)
     const transfer = job.kind === 'evaluate' ? buffersOf(result) : []
-    reply({ kind: 'result', id, result, memoryBytes: embedded.memoryBytes() }, transfer)
+    reply({ kind: 'result', id, result, ...state() }, transfer)
   } catch (error) {
     if (error instanceof InstanceDeadError) {
       reply({ kind: 'dead', id, reason: error.message })
       port.close()
       return
     }
-    reply({ kind: 'error', id, error: serialize(error), memoryBytes: embedded.memoryBytes() })
+    reply({ kind: 'error', id, error: serialize(error), ...state() })
   }
   if (!tidying) {
     tidying = true

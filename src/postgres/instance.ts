@@ -32,6 +32,8 @@ export class Instance {
   #dead = false
   #graceTimer: NodeJS.Timeout | undefined
   memoryBytes = 0
+  /** It must not apply DDL any more: objects would get other identifiers. */
+  isSpoilt = false
   runCount = 0
 
   /** @param image files of another instance to start from, shared */
@@ -129,6 +131,7 @@ export class Instance {
       return
     }
     this.memoryBytes = reply.memoryBytes
+    this.isSpoilt = reply.isSpoilt
     const waiting = this.#take(reply.id)
     if (reply.kind === 'result') waiting?.resolve(reply.result)
     else {

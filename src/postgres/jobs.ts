@@ -149,12 +149,14 @@ export type Reply =
       readonly id: number
       readonly result: unknown
       readonly memoryBytes: number
+      readonly isSpoilt: boolean
     }
   | {
       readonly kind: 'error'
       readonly id: number
       readonly error: SerializedError
       readonly memoryBytes: number
+      readonly isSpoilt: boolean
     }
   /** The instance is dead; the thread ends. */
   | { readonly kind: 'dead'; readonly id: number; readonly reason: string }

@@ -9,7 +9,7 @@
  *   6. ROLLBACK; after the answer has gone: VACUUM of what grew (tidy)
  */
 
-import { type DatabaseError, notSupported } from '#base/errors.js'
+import { notSupported } from '#base/errors.js'
 import { type CaptureBase, captureBase, captureChange, lockedRows } from '#postgres/capture.js'
 import type { EvaluationResult, TableChange } from '#postgres/contract.js'
 import type { Embedded } from '#postgres/embedded.js'
@@ -33,21 +33,14 @@ const runCountBetweenCheckpoints = 1_000
 
 const stateOf = (catalog: string, condition = 'true'): string =>
   `(SELECT count(*) || ' ' || coalesce(max(xmin::text::int8), 0) FROM ${catalog} WHERE ${condition})`
-const catalogState = `SELECT concat_ws(',', ${[
+const catalogState = `VALUES (concat_ws(',', ${[
   stateOf('pg_class', "relpersistence <> 't'"),
   stateOf('pg_proc'),
   stateOf('pg_type', 'typnamespace <> pg_my_temp_schema()'),
   stateOf('pg_namespace', "nspname !~ '^pg_(toast_)?temp'"),
   stateOf('pg_authid'),
   stateOf('pg_description'),
-].join()})`
-
-function catalogChanged(): DatabaseError {
-  return notSupported(
-    'a function that creates, alters or drops something is not supported',
-    'Send the DDL as a statement of its own.',
-  )
-}
+].join()})), (${stateOf('pg_class', "relpersistence = 't'")})`
 
 export class Evaluations {
   readonly #embedded: Embedded
@@ -58,6 +51,8 @@ export class Evaluations {
   /** Dead rows by table since its last VACUUM; captured ones count as full. */
   readonly #deadRows = new Map<number, number>()
   #runCount = 0
+  /** Object identifiers were used and rolled back: it would number later objects differently from other instances. */
+  isSpoilt = false
   readonly #traces: TrialTraces
 
   constructor(
@@ -153,10 +148,9 @@ export class Evaluations {
     if (error !== undefined && (touchedUnloaded.length === 0 || !mayComeFromMissingRows(error))) {
       throw error
     }
-    if ((job.reportLocks || job.callsFunctions) && become !== '') embedded.run(becomeSuperuser)
-    if (error === undefined && catalogBefore !== undefined) {
-      if (this.#catalogState() !== catalogBefore) throw catalogChanged()
-    }
+    const looksBehind = error === undefined && (job.reportLocks || job.callsFunctions)
+    if (looksBehind && become !== '') embedded.run(becomeSuperuser)
+    if (error === undefined && catalogBefore !== undefined) this.#checkCatalog(catalogBefore)
     let sequences = job.sequences
     const changes: TableChange[] = []
     // The executor does not say that ALTER TABLE writes.
@@ -179,9 +173,22 @@ export class Evaluations {
     return { ...rest, changes, locked, sequences, touchedUnloaded, hasFailed: error !== undefined }
   }
 
-  /** Another one after DDL, but for what is temporary. */
-  #catalogState(): string {
-    return this.#embedded.column(catalogState)[0] ?? ''
+  /** What lasts, and what is temporary: another text after DDL. */
+  #catalogState(): readonly (string | null)[] {
+    return this.#embedded.column(catalogState)
+  }
+
+  /** @throws 0A000 */
+  #checkCatalog([lastingBefore, temporaryBefore]: readonly (string | null)[]): void {
+    const [lasting, temporary] = this.#catalogState()
+    if (lasting === lastingBefore && temporary === temporaryBefore) return
+    this.isSpoilt = true
+    if (lasting !== lastingBefore) {
+      throw notSupported(
+        'a function that creates, alters or drops something is not supported',
+        'Send the DDL as a statement of its own.',
+      )
+    }
   }
 
   #captureBases(job: EvaluateJob): CaptureBase[] {

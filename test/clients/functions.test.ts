@@ -120,6 +120,27 @@ test('a function that deletes sets off referential actions', async () => {
   expect(await values('SELECT * FROM child')).toEqual([[2, 2]])
 })
 
+test('a trigger changes rows of a table that others refer to', async () => {
+  await client.query(`
+    CREATE TABLE authors (id int PRIMARY KEY, books int DEFAULT 0);
+    CREATE TABLE books (id int PRIMARY KEY, author int REFERENCES authors ON DELETE CASCADE ON UPDATE CASCADE);
+    CREATE FUNCTION count_books() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN UPDATE authors SET books = books + 1 WHERE id = NEW.author; RETURN NULL; END';
+    CREATE TRIGGER counted AFTER INSERT ON books FOR EACH ROW EXECUTE FUNCTION count_books();
+    INSERT INTO authors VALUES (1), (2)`)
+  await client.query('INSERT INTO books VALUES (1, 1), (2, 1), (3, 2)')
+  expect(await values('SELECT id, books FROM authors ORDER BY id')).toEqual([
+    [1, 2],
+    [2, 1],
+  ])
+  await client.query('UPDATE authors SET id = 10 WHERE id = 1')
+  expect(await values('SELECT author FROM books ORDER BY id')).toEqual([[10], [10], [2]])
+  await client.query(
+    `DO $$ BEGIN UPDATE authors SET id = 20 WHERE id = 2; DELETE FROM authors WHERE id = 10; END $$`,
+  )
+  expect(await values('SELECT id, author FROM books')).toEqual([[3, 20]])
+})
+
 test('a function that changes the catalog is refused, and changes nothing', async () => {
   for (const ddl of ['CREATE TABLE made (a int)', 'ALTER TABLE log ADD b int', 'DROP TABLE log']) {
     await client.query(

@@ -42,6 +42,7 @@ import {
   renewSnapshot,
 } from '#nodes/proxy/statements/execution.js'
 import { holdKeys, holdRows } from '#nodes/proxy/statements/hold-rows.js'
+import { areKeysGone } from '#nodes/proxy/statements/keys-gone.js'
 import { mergeLoads } from '#nodes/proxy/statements/merge-loads.js'
 import {
   type LoadedRows,
@@ -193,20 +194,29 @@ async function runOnce(
   values: SlotValues,
   readAt: Timestamp,
 ): Promise<EvaluationResult | undefined> {
+  const { catalog, parsed } = execution
   const targets = namedTables(execution)
-  const capture = withCascades(tablesThatMayChange(execution, targets, plan), execution)
-  const options: EvaluateOptions = { capture, foreignKeysOn: changesReferenced(execution, targets) }
+  const mayChange = tablesThatMayChange(execution, targets, plan)
+  const capture = parsed.kind === 'insert' ? mayChange : withReferring(mayChange, catalog)
+  // Referential actions (ON DELETE CASCADE …) need the referring rows.
+  const foreignKeysOn =
+    parsed.kind === 'delete' && targets.some((table) => table.referencedBy.length > 0)
+  const options: EvaluateOptions = { capture, foreignKeysOn }
   const load = (referring: readonly TableInfo[]) =>
     loadReachable(execution, plan.scans, values, readAt, { targets, referring })
   const evaluate: Evaluate = async (rows, sequences) => {
     const evaluated = await evaluateWhole(execution, rows, sequences, options)
-    // Done by a trigger, or a function: only now it is known that referential actions must follow.
-    if (options.foreignKeysOn || !evaluated.changes.some(removesReferenced)) return evaluated
-    const whole = await load(capture)
-    return evaluateWhole(execution, whole, sequences, { ...options, foreignKeysOn: true })
+    const { changes } = evaluated
+    if (foreignKeysOn || !areKeysGone(changes, evaluated.rows)) return evaluated
+    const referring = withReferring(
+      changes.map(({ table }) => table),
+      catalog,
+    )
+    const again = { capture: withReferring(capture, catalog), foreignKeysOn: true }
+    return evaluateWhole(execution, await load(referring), sequences, again)
   }
   if (plan.isRowByRow !== true) {
-    const rows = await load(options.foreignKeysOn ? capture : [])
+    const rows = await load(foreignKeysOn ? withReferring(targets, catalog) : [])
     return runUntilSettled(execution, rows, capture, readAt, evaluate)
   }
   const isJudged =
@@ -221,16 +231,6 @@ async function runOnce(
     return parts ?? (await evaluate(await load([]), sequences))
   }
   return runUntilSettled(execution, [], capture, readAt, inParts)
-}
-
-/** Referential actions (ON DELETE CASCADE …) need the referring rows. */
-function changesReferenced({ parsed }: Execution, targets: readonly TableInfo[]): boolean {
-  const mayRemove = parsed.kind !== 'insert' && parsed.kind !== 'select'
-  return mayRemove && targets.some((table) => table.referencedBy.length > 0)
-}
-
-function removesReferenced({ table, removed }: CapturedChange): boolean {
-  return removed.length > 0 && table.referencedBy.length > 0
 }
 
 /** All rows that the statement can reach, in its own text and behind it. */
@@ -518,15 +518,16 @@ export function targetTables(execution: Execution): readonly TableInfo[] {
 }
 
 /** The tables and everything that refers to them, directly or not. */
-function withCascades(tables: readonly TableInfo[], execution: Execution): readonly TableInfo[] {
+function withReferring(
+  tables: readonly TableInfo[],
+  catalog: CatalogSnapshot,
+): readonly TableInfo[] {
   const found = new Map(tables.map((table) => [table.oid, table]))
-  const queue = execution.parsed.kind === 'insert' ? [] : [...tables]
-  for (let table = queue.pop(); table !== undefined; table = queue.pop()) {
+  // Map iteration goes on to what is added while it runs.
+  for (const table of found.values()) {
     for (const { tableOid } of table.referencedBy) {
-      const referring = execution.catalog.tables.get(tableOid)
-      if (referring === undefined || found.has(tableOid)) continue
-      found.set(tableOid, referring)
-      queue.push(referring)
+      const referring = catalog.tables.get(tableOid)
+      if (referring !== undefined) found.set(tableOid, referring)
     }
   }
   return [...found.values()]
