@@ -29,7 +29,7 @@ test('seeds without a planted bug show no violation', async () => {
 describe('a planted bug is found by name', () => {
   test.each(Object.entries<Bug>(bugs))('%s', async (_, bug) => {
     const found = await findBug(bug, seedsToFind)
-    const names = [bug.invariantName, ...(bug.alsoShowsAs === undefined ? [] : [bug.alsoShowsAs])]
+    const names = [bug.invariantName, ...(bug.alsoShowsAs ?? [])]
     expect(names).toContain(found?.violation?.message.split(':')[0])
   })
 })

@@ -5,8 +5,7 @@
  */
 import type { Context } from '#base/context.js'
 import type { Timestamp } from '#base/timestamp.js'
-import type { Coordinator } from '#nodes/coordinator/contract.js'
-import type { RecoveredDdl } from '#nodes/streaming/contract.js'
+import { ddlTurnCounter, type RecoveredDdl } from '#nodes/streaming/contract.js'
 import { checkUsable, type StreamingState } from '#nodes/streaming/state.js'
 
 const prefix = 'streaming/ddl/'
@@ -15,18 +14,17 @@ function prefixOf(logChannel: string): string {
   return logChannel === 'log-0' ? prefix : `${prefix}${logChannel}/`
 }
 
-export async function loadDdl(
-  coordinator: Coordinator,
-  logChannel: string,
-): Promise<readonly RecoveredDdl[]> {
-  const own = prefixOf(logChannel)
-  const settings = await coordinator.listSettings(own)
-  return settings
-    .filter(({ key }) => !key.slice(own.length).includes('/'))
-    .map(({ key, value }) => ({
-      timestamp: Number(key.slice(own.length)) as Timestamp,
-      ddl: value,
-    }))
+/** For an owner, before it reads the log: what the one before took from it is kept by now, or never will be. */
+export async function recallDdl(state: StreamingState): Promise<void> {
+  const { coordinator } = state
+  const own = prefixOf(state.logChannel)
+  for (const { key, value } of await coordinator.listSettings(own)) {
+    const name = key.slice(own.length)
+    if (name.includes('/')) continue
+    const timestamp = Number(name) as Timestamp
+    state.unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl: value })
+  }
+  state.ddlTurn = (await coordinator.leaseCounter(ddlTurnCounter, 0, 1)) - 1
 }
 
 /** Keeps what lies below the position. */

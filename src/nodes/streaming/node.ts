@@ -18,10 +18,10 @@ import { collect } from '#nodes/streaming/collect.js'
 import { commit } from '#nodes/streaming/commit.js'
 import { CommitQueue } from '#nodes/streaming/commit-queue.js'
 import { compact } from '#nodes/streaming/compact.js'
-import { ddlTurnCounter, type RecoveredDdl, type StreamingNode } from '#nodes/streaming/contract.js'
+import type { RecoveredDdl, StreamingNode } from '#nodes/streaming/contract.js'
 import {
   findUnsettledDdl,
-  loadDdl,
+  recallDdl,
   recoveredDdl,
   settleDdl,
 } from '#nodes/streaming/ddl-settings.js'
@@ -117,6 +117,7 @@ export async function openStreamingNode(
   const stopping = new AbortController()
   const state = await openState(options, stopping.signal)
   try {
+    await recallDdl(state)
     await recover(state, wal, logChannel)
     await state.segmentIds.ensure(1)
   } catch (error) {
@@ -215,11 +216,6 @@ async function openState(
   const ownership = isLeased
     ? await takeOwnership({ coordinator, logChannel, term, runtime, onDeposed: depose })
     : exclusiveOwnership
-  // What the owner before took from the log it has kept by now, or never will.
-  const unsettledDdl: StreamingState['unsettledDdl'] = new Map()
-  for (const { timestamp, ddl } of await loadDdl(coordinator, logChannel)) {
-    unsettledDdl.set(timestamp, { position: Number.POSITIVE_INFINITY, ddl })
-  }
   const jobs = new Jobs(runtime)
   const state: StreamingState = {
     logChannel,
@@ -257,8 +253,8 @@ async function openState(
     nextStageId: 1,
     history: { horizon: timestampZero, untilMs: Number.NEGATIVE_INFINITY },
     logStart: 0,
-    unsettledDdl,
-    ddlTurn: (await coordinator.leaseCounter(ddlTurnCounter, 0, 1)) - 1,
+    unsettledDdl: new Map(),
+    ddlTurn: 0,
     flushing: new Mutex(),
     building: new Mutex(),
     switching: new Mutex(),
