@@ -177,6 +177,8 @@ export interface TableLoad {
   /** COPY BINARY tuples: no file header, no trailer. Position of a tuple = its index in the removed list. */
   readonly tuples: Uint8Array
   readonly rowCount: number
+  /** Every row, with every column; otherwise those that the statement itself can reach. */
+  readonly isWhole?: boolean
 }
 
 export interface SequenceState {
@@ -239,7 +241,7 @@ export interface EvaluationResult {
   readonly changes: readonly TableChange[]
   readonly locked?: readonly LockedRows[] | undefined
   readonly sequences: readonly SequenceState[]
-  /** Relations with rows that the executor touched although they were not in `loads`: load them and run again. */
+  /** Relations that the executor touched although they were not in `loads`, or not whole where it needs them so: load them and run again. */
   readonly touchedUnloaded: readonly number[]
   /** It failed, perhaps for want of those: what it says besides is nothing. */
   readonly hasFailed?: boolean

@@ -107,7 +107,7 @@ export async function load(
   catalog: CatalogSnapshot = postgres.catalog(),
 ): Promise<TableLoad> {
   const tableOid = catalog.tablesByName.get(table)?.oid ?? 0
-  return { tableOid, attnums, tuples: await tuplesOf(postgres, sql), rowCount }
+  return { tableOid, attnums, tuples: await tuplesOf(postgres, sql), rowCount, isWhole: true }
 }
 
 export function rowsOf(

@@ -142,8 +142,8 @@ export class Evaluations {
     if (become !== '') embedded.run(become)
     embedded.hooks.takeTouchedRelations()
     const answer = runStatement(embedded, job.statement, job.copyData)
-    const { read, written } = embedded.hooks.takeTouchedRelations()
-    const touchedUnloaded = this.#unloaded(job, read)
+    const { read, readWithin, written } = embedded.hooks.takeTouchedRelations()
+    const touchedUnloaded = this.#unloaded(job, read, readWithin)
     const { error, ...rest } = answer
     if (error !== undefined && (touchedUnloaded.length === 0 || !mayComeFromMissingRows(error))) {
       throw error
@@ -224,9 +224,13 @@ export class Evaluations {
       .filter((change) => change !== undefined)
   }
 
-  #unloaded(job: EvaluateJob, read: readonly number[]): number[] {
+  /** Of the tables that the statement itself names it was given the rows that it can reach; a statement within it may want others. */
+  #unloaded(job: EvaluateJob, read: readonly number[], readWithin: readonly number[]): number[] {
     if (this.#loaders === undefined) return []
-    return read.filter((oid) => !job.loads.some(({ tableOid }) => tableOid === oid))
+    return read.filter((oid) => {
+      const load = job.loads.find(({ tableOid }) => tableOid === oid)
+      return load === undefined || (load.isWhole !== true && readWithin.includes(oid))
+    })
   }
 
   #count(job: EvaluateJob, changes: readonly TableChange[]): void {

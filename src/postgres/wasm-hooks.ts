@@ -37,6 +37,8 @@ export interface WasmHooks {
 export interface TouchedRelations {
   /** Tables and leaf partitions; the target of an INSERT is not read by it. */
   readonly read: number[]
+  /** Of those read: by statements within the first one, in functions, triggers and referential actions. */
+  readonly readWithin: number[]
   /** Targets of INSERT, UPDATE, DELETE, MERGE, and of locking clauses; partitioned tables too. */
   readonly written: number[]
 }
@@ -66,8 +68,16 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
   const memory = (): DataView => new DataView(memoryOf(module).buffer)
   const transam = memory().getUint32(address('_TransamVariables'), true)
   const touched = { read: new Set<number>(), written: new Set<number>() }
+  const readWithin = new Set<number>()
+  let statements = 0
   const record = (rangeTable: number, permissions: number): number => {
-    recordTouched(memory(), rangeTable, permissions, touched)
+    const one = { read: new Set<number>(), written: touched.written }
+    recordTouched(memory(), rangeTable, permissions, one)
+    statements += 1
+    for (const relid of one.read) {
+      touched.read.add(relid)
+      if (statements > 1) readWithin.add(relid)
+    }
     return 1
   }
   const callback = module.addFunction(record as (a: number, b: number) => void, 'iiii')
@@ -91,9 +101,10 @@ export function openHooks(module: Module, query: (sql: string) => (string | null
     getNextOid: () => memory().getUint32(transam, true),
     setNextOid: (oid) => memory().setUint32(transam, oid, true),
     takeTouchedRelations: () => {
-      const out = { read: [...touched.read], written: [...touched.written] }
-      touched.read.clear()
-      touched.written.clear()
+      const { read, written } = touched
+      const out = { read: [...read], readWithin: [...readWithin], written: [...written] }
+      for (const set of [read, readWithin, written]) set.clear()
+      statements = 0
       return out
     },
     appendInOrder: (relationOid, work) => {

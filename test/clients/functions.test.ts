@@ -141,6 +141,26 @@ test('a trigger changes rows of a table that others refer to', async () => {
   expect(await values('SELECT id, author FROM books')).toEqual([[3, 20]])
 })
 
+test('what happens within a statement sees all rows of the table that it changes', async () => {
+  await client.query(`
+    CREATE TABLE tree (id int PRIMARY KEY, parent int REFERENCES tree ON DELETE CASCADE);
+    CREATE TABLE strict_tree (id int PRIMARY KEY, parent int REFERENCES strict_tree);
+    INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2), (4, NULL);
+    INSERT INTO strict_tree VALUES (1, NULL), (2, 1);
+    CREATE FUNCTION sum_up() RETURNS trigger LANGUAGE plpgsql AS
+      'BEGIN NEW.n := (SELECT sum(n) FROM sums); RETURN NEW; END';
+    CREATE TABLE sums (id int PRIMARY KEY, n int);
+    INSERT INTO sums VALUES (1, 1), (2, 2), (3, 3);
+    CREATE TRIGGER t BEFORE UPDATE ON sums FOR EACH ROW EXECUTE FUNCTION sum_up();
+    CREATE FUNCTION below(int) RETURNS int8 LANGUAGE plpgsql IMMUTABLE AS
+      'BEGIN RETURN (SELECT count(*) FROM sums WHERE n < $1); END'`)
+  await client.query('DELETE FROM tree WHERE id = 1')
+  expect(await values('SELECT id FROM tree')).toEqual([[4]])
+  expect(await refusal('DELETE FROM strict_tree WHERE id = 1')).toMatchObject({ code: '23503' })
+  expect(await values('SELECT id, below(n) FROM sums WHERE id = 3')).toEqual([[3, '2']])
+  expect(await values('UPDATE sums SET n = 0 WHERE id = 1 RETURNING n')).toEqual([[6]])
+})
+
 test('a function that changes the catalog is refused, and changes nothing', async () => {
   for (const ddl of ['CREATE TABLE made (a int)', 'ALTER TABLE log ADD b int', 'DROP TABLE log']) {
     await client.query(

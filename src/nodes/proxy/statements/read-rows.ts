@@ -26,6 +26,8 @@ export interface LoadedRows {
   readonly rowIds: Float64Array
   readonly batches: readonly ColumnBatch[]
   readonly rowCount: number
+  /** All rows of the table, with all columns. */
+  readonly isWhole?: boolean
 }
 
 export function shardsOf(table: TableInfo): number {
@@ -265,6 +267,7 @@ export function toTableLoad(rows: LoadedRows): TableLoad {
     attnums: rows.attnums,
     tuples: pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces),
     rowCount: rows.rowCount,
+    isWhole: rows.isWhole === true,
   }
 }
 

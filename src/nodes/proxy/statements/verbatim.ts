@@ -45,24 +45,28 @@ export async function overRows(
   prepared: PreparedPlan,
   execution: Execution,
 ): Promise<Result> {
-  const result = await evaluateOver(rows, execution, {})
+  const { result } = await evaluateOver(rows, execution, {})
   takeNotices(execution, result)
   return rowsResult(prepared, execution, [{ data: result.dataRows, count: result.rowCount }])
 }
 
-function evaluateOver(
+async function evaluateOver(
   rows: readonly LoadedRows[],
   execution: Execution,
   options: Partial<Evaluation>,
-): Promise<EvaluationResult> {
-  return withSequences(execution, async (sequences) =>
-    evaluateWithLoads(execution, rows, (loads) =>
+): Promise<EvaluatedOver> {
+  let evaluatedRows = rows
+  const result = await withSequences(execution, async (sequences) => {
+    const evaluated = await evaluateWithLoads(execution, rows, (loads) =>
       execution.environment.postgres.evaluate(
         { ...evaluationOf(execution, execution.bound, loads), sequences, ...options },
         execution.context,
       ),
-    ).then(({ result }) => result),
-  )
+    )
+    evaluatedRows = evaluated.rows
+    return evaluated.result
+  })
+  return { result, rows: evaluatedRows }
 }
 
 /**
@@ -79,9 +83,9 @@ async function lockingSelect(
   for (;;) {
     const readAt = await chooseWriteTimestamp(execution)
     const found = await loadTables(execution, scans, values, readAt)
-    const rows = policy === 'skip' ? await withoutTaken(execution, found, mode) : found
-    const result = await evaluateOver(rows, execution, {
-      captureTables: rows.map(({ table }) => table.oid),
+    const free = policy === 'skip' ? await withoutTaken(execution, found, mode) : found
+    const { result, rows } = await evaluateOver(free, execution, {
+      captureTables: free.map(({ table }) => table.oid),
       reportLocks: true,
     })
     if (await holdLocked(execution, rows, result, readAt, policy, mode)) {
@@ -159,13 +163,13 @@ export async function evaluateWithLoads(
   const loaded = [...rows]
   for (;;) {
     const result = await run(loaded.map(toTableLoad))
-    const more = result.touchedUnloaded.filter((oid) =>
-      loaded.every((entry) => entry.table.oid !== oid),
-    )
     let isChanged = false
-    for (const oid of more) {
+    for (const oid of result.touchedUnloaded) {
+      const at = loaded.findIndex(({ table }) => table.oid === oid)
+      if (loaded[at]?.isWhole === true) continue
       const whole = await loadWhole(execution, oid, await chooseReadTimestamp(execution))
       if (whole === undefined) continue
+      if (at >= 0) loaded.splice(at, 1)
       loaded.push(whole)
       // Without rows it does the same again; but why it has failed is known only when nothing is missing.
       isChanged ||= whole.rowCount > 0 || result.hasFailed === true
@@ -182,5 +186,5 @@ export async function loadWhole(
   const table = execution.catalog.tables.get(tableOid)
   if (table === undefined || table.kind !== 'table') return undefined
   const attnums = storedColumns(table).map((column) => column.attnum)
-  return loadRows(execution, table, attnums, readAt, {})
+  return { ...(await loadRows(execution, table, attnums, readAt, {})), isWhole: true }
 }
