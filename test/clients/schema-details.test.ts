@@ -155,6 +155,13 @@ test('sequences start anew where they are told to', async () => {
   expect(given).toEqual(['-24', '-28', '-32', '-36', '-5'])
 })
 
+test('a sum that overflows is out of range', async () => {
+  await client.query('CREATE TABLE large (x float8, y float4)')
+  await client.query(`INSERT INTO large VALUES (1e308, 3e38), (1e308, 3e38)`)
+  expect(await codeOf('SELECT sum(x) FROM large')).toBe('22003')
+  expect(await codeOf('SELECT sum(y) FROM large')).toBe('22003')
+})
+
 test('CREATE TABLE AS … WITH DATA; what is not kept is refused', async () => {
   await client.query('CREATE TABLE made (a) AS SELECT generate_series(1, 3) WITH DATA')
   expect(await values('SELECT count(*) FROM made')).toEqual([['3']])
