@@ -1,8 +1,9 @@
 /**
- * ★ INSERT, UPDATE, DELETE, MERGE and data-modifying CTEs: PostgreSQL runs the statement over the rows it can reach and we
- * keep the difference.
+ * ★ INSERT, UPDATE, DELETE, MERGE, data-modifying CTEs, and what calls functions that may change rows (SELECT, DO, CALL): PostgreSQL
+ * runs the statement over the rows it can reach and we keep the difference.
  *
- *  1. the rows that the statement's scans can reach are loaded whole (their row ids are remembered);
+ *  1. the rows that the statement's scans can reach are loaded whole (their row ids are remembered), all at once, or a part at a time
+ *     where each row is changed by itself (evaluate-parts.ts);
  *  2. the statement runs verbatim: defaults, casts, NOT NULL, CHECK, generated columns, triggers, RETURNING;
  *  3. removed rows and new row versions are captured; foreign keys and unique keys of new rows are checked against what
  *     is committed; an upsert whose conflicting rows were not loaded is run again with them;
